@@ -1,0 +1,1 @@
+"""Timed scenarios; run by `make bench`."""

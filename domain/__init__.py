@@ -1,0 +1,1 @@
+"""The nouns: transaction, label, decision, errors. Pure: standard library and msgspec only."""

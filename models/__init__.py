@@ -1,0 +1,1 @@
+"""From history to a signed bundle that every worker serves."""

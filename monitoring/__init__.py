@@ -1,0 +1,1 @@
+"""What the processes measure about themselves and their inputs."""

@@ -1,0 +1,1 @@
+"""The composition root: settings, logging, wiring, embedded services, command line."""

@@ -1,0 +1,1 @@
+"""The transaction simulator: cards, merchants, fraud stories, label delays, drift."""

@@ -1,0 +1,1 @@
+"""The scoring stream: topics, transport, pipeline, publisher, worker."""
