@@ -42,12 +42,11 @@ RISK_WEIGHT: Final = 5.0
 class FeatureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The settings that the features depend on; all of them are in the fingerprint."""
 
-    base_currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "EUR"
-    """ISO 4217 code that amounts are converted to."""
-    time_zone: str = "UTC"
-    """IANA name; decides hour, weekday and night."""
-    maturity_days: Annotated[int, msgspec.Meta(ge=1, le=40)] = 7
-    """A transaction without a fraud label counts as good when it is this old, in days."""
+    base_currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code that amounts are converted to")] = "EUR"
+    time_zone: Annotated[str, msgspec.Meta(description="IANA name; decides hour, weekday and night")] = "UTC"
+    maturity_days: Annotated[
+        int, msgspec.Meta(ge=1, le=40, description="age in days at which a transaction without a fraud label counts as good")
+    ] = 7
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -93,7 +92,9 @@ def _window_features(entity: str, counterparty: str) -> list[Feature]:
             ("max", "minor units", _NO_AMOUNT, f"largest amount of the {entity}"),
             (f"{counterparty}s", "estimated number", "", f"distinct {counterparty}s, by linear counting"),
         ):
-            found.append(Feature(f"{entity}_{name}_{window}", entity, unit, missing or "the entity is missing", f"{meaning} in the last {window}"))
+            found.append(
+                Feature(f"{entity}_{name}_{window}", entity, unit, missing or "the entity is missing", f"{meaning} in the last {window}")
+            )
     return found
 
 
@@ -101,11 +102,27 @@ def _last_features(entity: str, counterparty: str) -> list[Feature]:
     first = "the entity has no earlier transaction"
     return [
         Feature(f"{entity}_since_last", entity, "s", first, f"since the {entity}'s newest transaction; 0 if this one is older"),
-        Feature(f"{entity}_last_amount", entity, "minor units", first + " with a known amount", f"amount of the {entity}'s newest transaction"),
-        Feature(f"{entity}_distance", entity, "km", "either place is unknown", f"great-circle distance from the {entity}'s newest transaction"),
+        Feature(
+            f"{entity}_last_amount", entity, "minor units", first + " with a known amount", f"amount of the {entity}'s newest transaction"
+        ),
+        Feature(
+            f"{entity}_distance", entity, "km", "either place is unknown", f"great-circle distance from the {entity}'s newest transaction"
+        ),
         Feature(f"{entity}_speed", entity, "km/h", "either place is unknown", "that distance over the time since, at least one second"),
-        Feature(f"{entity}_since_{counterparty}", entity, "s", "not seen in the last 30 days", f"since this {counterparty} was last seen with the {entity}"),
-        Feature(f"{entity}_transactions_ever", entity, "transactions", "the entity is missing", f"transactions of the {entity} since it was last idle for 100 days"),
+        Feature(
+            f"{entity}_since_{counterparty}",
+            entity,
+            "s",
+            "not seen in the last 30 days",
+            f"since this {counterparty} was last seen with the {entity}",
+        ),
+        Feature(
+            f"{entity}_transactions_ever",
+            entity,
+            "transactions",
+            "the entity is missing",
+            f"transactions of the {entity} since it was last idle for 100 days",
+        ),
     ]
 
 
@@ -120,7 +137,13 @@ def _amount_features() -> list[Feature]:
         of("amount_over_median", "ratio", "no earlier amount", "amount over the median of the card's last 30 amounts"),
         of("amount_robust_z", "1", "no earlier amount", "(amount - median) / (1.4826 MAD + 1 major unit), over the last 30 amounts"),
         of("amount_z_ever", "1", "fewer than 2 earlier amounts", "(amount - mean) / (standard deviation + 1 major unit), over all time"),
-        Feature("card_odd_amounts", "card", "decayed count", "the entity is missing", "amounts above 2.5 times the card's median (from the 6th on), half-life 7 days"),
+        Feature(
+            "card_odd_amounts",
+            "card",
+            "decayed count",
+            "the entity is missing",
+            "amounts above 2.5 times the card's median (from the 6th on), half-life 7 days",
+        ),
     ]
 
 
@@ -139,7 +162,9 @@ def _label_features(entity: str) -> list[Feature]:
         Feature(f"{entity}_risk_ever", entity, "share", gone, "smoothed share of frauds in all matured days"),
         Feature(f"{entity}_fraud_run", entity, "frauds", gone, "known frauds since the last matured good transaction"),
         Feature(f"{entity}_fraud_run_age", entity, "days", "no run", "days since that run began"),
-        Feature(f"{entity}_newest_fraud_share", entity, "share", "nothing known", "known frauds' share of the newest day with something known"),
+        Feature(
+            f"{entity}_newest_fraud_share", entity, "share", "nothing known", "known frauds' share of the newest day with something known"
+        ),
         Feature(f"{entity}_since_fraud", entity, "days", "no known fraud", "since the newest known fraud transaction"),
     ]
 
