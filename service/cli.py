@@ -1,0 +1,54 @@
+"""The command line: `weir COMMAND`. Each command lives in `service/commands/<name>.py` and is loaded when called."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import override
+
+import click
+
+from domain.errors import WeirError
+
+COMMANDS = Path(__file__).parent / "commands"
+
+
+class _Commands(click.Group):
+    """Commands by file name, imported only when needed, so that `weir --help` is fast."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__")
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"service.commands.{cmd_name}").command
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--config", metavar="FILE", help="Settings file (TOML); else WEIR_CONFIG, else ./weir.toml.")
+@click.version_option(package_name="weir")
+@click.pass_context
+def weir(context: click.Context, config: str | None) -> None:
+    """Score card transactions from Kafka for fraud, in real time."""
+    context.obj = {"config": config}
+
+
+def main() -> None:
+    """Run the command line; exit code 0, 1 (a check failed) or 2 (could not start)."""
+    try:
+        weir(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except WeirError as error:
+        click.echo(f"weir: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,24 @@
+"""What every command starts from: the settings in force."""
+
+from pathlib import Path
+
+import click
+
+from service.settings import Loaded
+
+
+def settings_of(context: click.Context) -> Loaded:
+    """Return the settings in force, the running embedded services' addresses filled in.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+    """
+    from service.embedded import running
+    from service.settings import load, with_addresses
+
+    chosen = (context.find_root().obj or {}).get("config")
+    loaded = load(Path(chosen) if chosen else None)
+    found = running(Path(loaded.settings.embedded.directory))
+    if found is None:
+        return loaded
+    return with_addresses(loaded, bootstrap=found.bootstrap, redis_url=found.redis_url)
