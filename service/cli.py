@@ -3,7 +3,6 @@
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import override
 
 import click
 
@@ -15,11 +14,9 @@ COMMANDS = Path(__file__).parent / "commands"
 class _Commands(click.Group):
     """Commands by file name, imported only when needed, so that `weir --help` is fast."""
 
-    @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__")
 
-    @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
