@@ -1,0 +1,108 @@
+# The commands of the project. Bare `make` prints them. Needs Python 3.11 or newer and make, nothing else.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+INSTALL := $(PIP) install --require-hashes --no-deps
+
+PACKAGES := domain features models monitoring stream simulate service
+CODE := $(PACKAGES) benchmarks tests
+LARGEST_MODULE := 500
+STAGES := lint types arch unit integration e2e
+#: What `make demo ARGS="--minutes 3"` and `make bench ARGS=...` hand on.
+ARGS :=
+
+# Stamps: one is older than the lock it was made from only if the installation is out of date.
+MADE := $(VENV)/.made
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+RUN_LOCKS := requirements/runtime.txt requirements/train.txt requirements/embedded.txt
+DEV_LOCKS := requirements/dev.txt
+# The packages that build the project itself; their lines are taken from the development lock.
+BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
+
+.PHONY: help demo setup test fmt lint types arch unit integration e2e bench up down clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(RUN) ## everything on this machine: Kafka, Redis, a trained model, live alerts; ARGS="--minutes 3"
+	@exec $(BIN)/weir demo $(ARGS)
+
+setup: $(RUN) $(DEV) ## make .venv and install everything from the locks
+
+test: setup ## all checks and tests, in this order: lint types arch unit integration e2e
+	@times=""; began=$$(date +%s); \
+	for stage in $(STAGES); do \
+	  start=$$(date +%s); echo "== $$stage"; \
+	  $(MAKE) --no-print-directory $$stage || { echo "== $$stage failed"; exit 1; }; \
+	  times="$$times  $$stage $$(($$(date +%s) - start)) s"; \
+	done; \
+	echo "== passed:$$times  (in all $$(($$(date +%s) - began)) s)"
+
+fmt: setup ## put the code into its format
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+arch: setup ## the import arrow, and no module above 500 lines
+	$(BIN)/lint-imports
+	@find $(PACKAGES) benchmarks -name '*.py' -exec wc -l {} \; \
+	  | awk '$$1 > $(LARGEST_MODULE) { print $$2 ": " $$1 " lines; split it (at most $(LARGEST_MODULE))"; bad = 1 } END { exit bad }'
+
+unit: setup ## unit, contract, golden and parity tests, and the doctests
+	$(BIN)/pytest -q $(wildcard tests/unit tests/contract tests/golden tests/parity)
+	$(BIN)/pytest -q --doctest-modules $(PACKAGES)
+
+integration: setup ## tests with a real Kafka and a real Redis
+	$(BIN)/pytest -q tests/integration
+
+e2e: setup ## the whole service: crashes, restarts, rebalances
+	$(BIN)/pytest -q tests/e2e
+
+bench: setup ## throughput and latency; ARGS are handed on
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+up: $(RUN) ## start the embedded Kafka and Redis in the background
+	@exec $(BIN)/weir up
+
+down: ## stop them
+	@if [ -x $(BIN)/weir ]; then exec $(BIN)/weir down; fi
+
+clean: down ## remove .venv, caches and var
+	rm -rf $(VENV) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A python counts only if it runs (a version manager's shim may exist and fail), is new enough and can make environments.
+$(MADE):
+	@if $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for python in python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "making $(VENV) with $$($$python --version)"; \
+	    rm -rf $(VENV) && $$python -m venv $(VENV) && touch $@; exit $$?; \
+	  fi; \
+	done; \
+	echo "no suitable python: install Python 3.11 or newer (on Debian and Ubuntu also its venv package)" >&2; exit 1
+
+$(RUN): $(MADE) $(RUN_LOCKS) $(DEV_LOCKS) pyproject.toml
+	@echo "installing the locked packages (about a minute the first time)"
+	@$(INSTALL) $(RUN_LOCKS:%=-r %)
+	@awk '/^[a-z]/ { wanted = /^($(BUILD_PACKAGES))==/ } wanted' $(DEV_LOCKS) > $(VENV)/build.txt
+	@$(INSTALL) -r $(VENV)/build.txt
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(DEV): $(RUN) $(DEV_LOCKS)
+	@echo "installing the development tools"
+	@$(INSTALL) $(DEV_LOCKS:%=-r %)
+	@touch $@
