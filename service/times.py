@@ -1,0 +1,64 @@
+"""Times as people write them on the command line, and as milliseconds since the epoch."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+#: Integers from here on are milliseconds since the epoch (1973); smaller ones are more likely a slip of units.
+_FIRST_MS: Final = 100_000_000_000
+_LAST_MS: Final = 253_402_300_800_000
+
+
+def parse_time_ms(text: str) -> int:
+    """Return the time that `text` names, in ms since the epoch: ISO-8601 (UTC where no offset is given) or milliseconds.
+
+    >>> parse_time_ms("2019-08-31"), parse_time_ms("2019-08-31T02:00:00+02:00"), parse_time_ms("1567209600000")
+    (1567209600000, 1567209600000, 1567209600000)
+
+    Raises:
+        ValueError: It is neither; the message says what to write.
+    """
+    rule = f"{text!r} is not a time; write 2026-01-31, 2026-01-31T12:00:00+01:00 or milliseconds since the epoch"
+    if text.isascii() and text.isdecimal() and len(text) > 8:
+        time_ms = int(text)
+        if not _FIRST_MS <= time_ms < _LAST_MS:
+            raise ValueError(rule)
+        return time_ms
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(rule) from None
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def format_time(time_ms: int) -> str:
+    """Return `time_ms` in ISO-8601, UTC, to the second.
+
+    >>> format_time(1567209600123)
+    '2019-08-31T00:00:00Z'
+    """
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def now_ms() -> int:
+    """Return the wall clock: UTC, milliseconds since the epoch."""
+    return round(datetime.now(UTC).timestamp() * 1000)
+
+
+class TimeMs(click.ParamType):
+    """A click type whose value is a time in ms since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the time in ms; a wrong text ends the command with a sentence."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_time_ms(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+TIME_MS: Final = TimeMs()
