@@ -1,0 +1,91 @@
+"""A log in this process's memory: for tests and trials without Redis; the same laws as `RedisLog`."""
+
+from collections.abc import Sequence
+
+from features import layout as at
+from features.index import decode_entry
+from features.store import NOT_LATER, Checkpoint
+
+_MOST_LABELS = 8
+
+
+class MemoryLog:
+    """Entity states, index entries and sources in dictionaries."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.bad: dict[bytes, bytes] = {}
+        self.index: dict[bytes, bytes] = {}
+        self._labels: dict[bytes, list[tuple[int, int, bool, int]]] = {}
+        self._sources: dict[str, int] = {}
+
+    async def append(
+        self, states: Sequence[bytes], bad: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
+    ) -> list[bytes]:
+        """See `features.store.Log`."""
+        found = []
+        for key, aside, part in zip(states, bad, records, strict=True):
+            before = self.states.get(key, b"")
+            if len(before) % 8 or 0 < len(before) < at.RECORD_BYTES:
+                self.bad[aside] = before
+                before = b""
+            self.states[key] = before + part
+            found.append(before)
+        for key, entry in zip(index, entries, strict=True):
+            self.index.setdefault(key, entry)
+        return found
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
+        """See `features.store.Log`."""
+        won = 0
+        for new in checkpoints:
+            state = self.states.get(new.key, b"")
+            if state[:8] == new.first and state[new.used_bytes - at.RECORD_BYTES : new.used_bytes] == new.last:
+                self.states[new.key] = new.content + state[new.used_bytes :]
+                won += 1
+        return won
+
+    async def set_aside(self, states: Sequence[bytes], bad: Sequence[bytes], contents: Sequence[bytes]) -> None:
+        """See `features.store.Log`."""
+        for key, aside, content in zip(states, bad, contents, strict=True):
+            state = self.states.get(key, b"")
+            if len(state) > len(content) and state.startswith(content):
+                self.bad[aside] = content
+                self.states[key] = state[len(content) :]
+
+    async def label(
+        self, keys: Sequence[bytes], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
+    ) -> list[tuple[bytes, int] | None]:
+        """See `features.store.Log`."""
+        found: list[tuple[bytes, int] | None] = []
+        for key, source, when, value in zip(keys, sources, label_ms, is_fraud, strict=True):
+            entry = self.index.get(key)
+            if entry is None:
+                found.append(None)
+                continue
+            if when <= decode_entry(entry).event_ms:
+                found.append((entry, NOT_LATER))
+                continue
+            labels = self._labels.setdefault(key, [])
+            known = next((label for label in labels if label[1] == source), None)
+            if known is None:
+                before = _in_force(labels)
+                if len(labels) == _MOST_LABELS:
+                    labels.remove(next(label for label in labels if label is not max(labels, key=_when)))
+                labels.append((when, source, value, 0))
+                known = (when, source, value, int(_in_force(labels)) - int(before))
+                labels[-1] = known
+            found.append((entry, known[3]))
+        return found
+
+    async def source_ids(self, fields: Sequence[str]) -> list[int]:
+        """See `features.store.Log`."""
+        return [self._sources.setdefault(field, at.HISTORY_SOURCE + 1 + len(self._sources)) for field in fields]
+
+
+def _when(label: tuple[int, int, bool, int]) -> tuple[int, int]:
+    return label[0], label[1] & at.OFFSET_MASK
+
+
+def _in_force(labels: Sequence[tuple[int, int, bool, int]]) -> bool:
+    return max(labels, key=_when)[2] if labels else False

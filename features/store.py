@@ -1,0 +1,308 @@
+"""The online feature store: one atomic append per chunk, one fold, exact under redelivery.
+
+Guarantee: a record counts once in every entity's state, however often and by however many workers it is observed, as long
+as the records of one source are observed in order and a failed call is repeated before anything later of its sources.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.decision import FLAG_BITS, Flag
+from domain.errors import Unavailable
+from features import layout as at
+from features.batch import Batch, counterparty_hash
+from features.clock import offsets
+from features.currency import Rates
+from features.event import evaluate_events
+from features.fold import (
+    BROKEN,
+    CHECKPOINT_ABOVE,
+    KEEP_RAW,
+    PAIR_LATE,
+    PAIR_STALE,
+    REPLAYED_INSIDE_CHECKPOINT,
+    Folded,
+    checkpoint_room,
+    fold,
+)
+from features.index import Entry, decode_entry, encode_entry
+from features.keys import Keys
+from features.spec import N_FEATURES, FeatureSettings
+
+#: Change of a label that was not noted: it is not later than its event.
+NOT_LATER = 2
+_MOST_CHECKPOINTS = 64
+_MOST_CACHED = 200_000
+
+
+class Checkpoint(NamedTuple):
+    """Replace the first `used_bytes` of a state by `content`, if they still begin and end as they did."""
+
+    key: bytes
+    first: bytes
+    last: bytes
+    used_bytes: int
+    content: bytes
+
+
+class Log(Protocol):
+    """Where the states lie. All methods raise Unavailable if it does not answer; repeating a call is safe."""
+
+    async def append(
+        self, states: Sequence[bytes], bad: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
+    ) -> list[bytes]:
+        """Append each key's records; return the states as they were (b"" = none). Remember index entries that are new."""
+        ...
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
+        """Put checkpoints in place; return how many won."""
+        ...
+
+    async def set_aside(self, states: Sequence[bytes], bad: Sequence[bytes], contents: Sequence[bytes]) -> None:
+        """Move the given first bytes of states to their places for bad ones."""
+        ...
+
+    async def label(
+        self, keys: Sequence[bytes], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
+    ) -> list[tuple[bytes, int] | None]:
+        """Note labels in their index entries; return (entry, change) of each, None = unknown transaction."""
+        ...
+
+    async def source_ids(self, fields: Sequence[str]) -> list[int]:
+        """Return the ids of sources, registering new ones."""
+        ...
+
+
+class Observed(NamedTuple):
+    """What is known about a chunk's transactions just before each of them."""
+
+    vectors: NDArray[np.float32]
+    """(n, N_FEATURES), NaN = missing."""
+    positions: NDArray[np.int64]
+    """Place in the log of each entity; -1 = no such entity, (n, N_ENTITIES)."""
+    flags: NDArray[np.uint16]
+    """The batch's, with late, stale and replay_approx, (n,)."""
+
+
+class Credited(NamedTuple):
+    """A label's effect."""
+
+    entry: Entry
+    change: int
+    """Known frauds of its entities: -1, 0 or 1; NOT_LATER = the label was refused."""
+    positions: tuple[int, int, int, int]
+    is_exact: bool
+    """False: redelivered, and its place in a log is lost."""
+
+
+class FeatureStore:
+    """Observes transactions and labels; see the module's guarantee."""
+
+    def __init__(self, log: Log, keys: Keys, settings: FeatureSettings, rates: Rates) -> None:
+        self._log = log
+        self._keys = keys
+        self._rates = rates
+        self._offsets = offsets(settings.time_zone)
+        self._maturity_s = settings.maturity_days * 86_400
+        self._room = checkpoint_room(_MOST_CHECKPOINTS)
+        self._known: tuple[dict[str, tuple[bytes, int]], ...] = tuple({} for _ in range(at.N_ENTITIES))
+        self._checkpointing: asyncio.Task[None] | None = None
+        self.n_broken = 0
+        """States that could not be decoded and were moved aside."""
+
+    async def source_ids(self, topic_uuid: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the registered source id of each partition of a topic; a topic created anew has other ones."""
+        ids = await self._log.source_ids([f"{topic_uuid}:{partition}" for partition in partitions])
+        return dict(zip(partitions, ids, strict=True))
+
+    async def observe(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Observed:
+        """Return the vectors just before each transaction, then remember it, in one step for each entity.
+
+        Raises:
+            Unavailable: Perhaps some entities remember it; observe the same batch again.
+        """
+        n = len(transaction_ids)
+        vectors = np.full((n, N_FEATURES), np.nan, np.float32)
+        flags = batch.flags.copy()
+        index = [self._keys.index(i) for i in transaction_ids]
+        cards, merchants, devices, ips = batch.entities
+        entries = [
+            encode_entry(Entry(source, appended, event, ids))
+            for source, appended, event, *ids in zip(
+                batch.source.tolist(), append_ms, batch.time_ms.tolist(), cards, merchants, devices, ips, strict=True
+            )
+        ]
+        positions = await self._fold(batch, np.zeros(n, np.int64), vectors, flags, index, entries)
+        evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
+        return Observed(vectors, positions, flags)
+
+    async def credit(
+        self, transaction_ids: Sequence[str], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
+    ) -> list[Credited | None]:
+        """Note labels and credit their change to card and merchant; None = the transaction is not in the index.
+
+        Raises:
+            Unavailable: Perhaps some entities know it; credit the same labels again.
+        """
+        found = await self._log.label([self._keys.index(i) for i in transaction_ids], sources, label_ms, is_fraud)
+        entries = [None if f is None else decode_entry(f[0]) for f in found]
+        changes = [0 if f is None else f[1] for f in found]
+        rows = [i for i, change in enumerate(changes) if change in (-1, 1)]
+        positions = np.full((len(found), at.N_ENTITIES), -1, np.int64)
+        flags = np.zeros(len(rows), np.uint16)
+        if rows:
+            credited = [entry for i in rows if (entry := entries[i]) is not None]
+            kinds = np.array([at.FRAUD if changes[i] > 0 else at.FRAUD_UNDONE for i in rows], np.int64)
+            nothing = np.full(len(rows), at.NO_PLACE, np.int16)
+            batch = Batch(
+                np.array([sources[i] for i in rows], np.int64), np.array([e.event_ms for e in credited], np.int64),
+                np.zeros(len(rows), np.int64), nothing, nothing, np.empty((0, 3), np.int32), flags,
+                ([e.entities[0] for e in credited], [e.entities[1] for e in credited]),
+            )  # fmt: skip
+            positions[rows] = await self._fold(batch, kinds, None, flags, (), ())
+        approximate = dict(zip(rows, (flags & FLAG_BITS[Flag.REPLAY_APPROX]).tolist(), strict=True))
+        return [
+            None if entry is None else Credited(entry, changes[i], tuple(positions[i].tolist()), not approximate.get(i))
+            for i, entry in enumerate(entries)
+        ]
+
+    async def close(self) -> None:
+        """Wait for the checkpoint under way."""
+        if self._checkpointing is not None:
+            await self._checkpointing
+
+    async def _fold(
+        self,
+        batch: Batch,
+        kinds: NDArray[np.int64],
+        vectors: NDArray[np.float32] | None,
+        flags: NDArray[np.uint16],
+        index: Sequence[bytes],
+        entries: Sequence[bytes],
+    ) -> NDArray[np.int64]:
+        pairs = self._pairs(batch)
+        records = _records(batch, kinds, pairs)
+        content = records.tobytes()
+        edges = (pairs.key_start * at.RECORD_BYTES).tolist()
+        parts = [content[a:b] for a, b in pairwise(edges)]
+        bad = [self._keys.bad(key) for key in pairs.keys]
+        blobs = await self._log.append(pairs.keys, bad, parts, index, entries)
+        blob_start = np.zeros(len(blobs) + 1, np.int64)
+        np.cumsum([len(blob) >> 3 for blob in blobs], out=blob_start[1:])
+        words = np.frombuffer(b"".join(blobs) or bytes(8), np.int64)
+        m = len(records)
+        folded = Folded(np.empty(m, np.int8), np.empty(m, np.int8), np.empty(m, np.int64))
+        row = np.full(m, -1, np.int64) if vectors is None else pairs.row
+        room = self._room
+        made = fold(
+            words, words.view(np.float64), blob_start, records.view(np.int64), pairs.key_start, pairs.key_kind, row, self._rates.major,
+            self._maturity_s, np.empty((0, 0), np.float32) if vectors is None else vectors, folded, room, room.words.view(np.float64),
+            CHECKPOINT_ABOVE, KEEP_RAW,
+        )  # fmt: skip
+        if made:
+            self._start_checkpoints(pairs, blobs, parts, made)
+        await self._mark(pairs, folded, flags, blobs)
+        positions = np.full((len(flags), at.N_ENTITIES), -1, np.int64)
+        positions[pairs.row, pairs.kind] = folded.positions
+        return positions
+
+    def _pairs(self, batch: Batch) -> "_Pairs":
+        """Group the (transaction, entity) pairs by key, in batch order within a key."""
+        slots: dict[bytes, int] = {}
+        slot: list[int] = []
+        row: list[int] = []
+        kind: list[int] = []
+        hashes = np.zeros((2, len(batch.time_ms)), np.int64)
+        for code, ids in enumerate(batch.entities):
+            known = self._known[code]
+            if len(known) > _MOST_CACHED:
+                known.clear()
+            for i, entity_id in enumerate(ids):
+                if entity_id is None:
+                    continue
+                found = known.get(entity_id)
+                if found is None:
+                    found = known[entity_id] = (self._keys.state(code, entity_id), counterparty_hash(entity_id))
+                if code <= at.MERCHANT:
+                    hashes[code, i] = found[1]
+                slot.append(slots.setdefault(found[0], len(slots)))
+                row.append(i)
+                kind.append(code)
+        slot_of = np.array(slot, np.int64)
+        order = np.argsort(slot_of, kind="stable")
+        key_start = np.zeros(len(slots) + 1, np.int64)
+        np.cumsum(np.bincount(slot_of, minlength=len(slots)), out=key_start[1:])
+        rows, kinds = np.array(row, np.int64)[order], np.array(kind, np.int64)[order]
+        counterparty = np.where(kinds == at.CARD, hashes[1, rows], hashes[0, rows])
+        return _Pairs(list(slots), key_start, kinds[key_start[:-1]], rows, kinds, counterparty)
+
+    async def _mark(self, pairs: "_Pairs", folded: Folded, flags: NDArray[np.uint16], blobs: Sequence[bytes]) -> None:
+        """Set late, stale and replay_approx where a pair says so, and move broken states aside."""
+        for mask, flag in (
+            ((folded.lateness & PAIR_LATE) > 0, Flag.LATE),
+            ((folded.lateness & PAIR_STALE) > 0, Flag.STALE),
+            (folded.status == REPLAYED_INSIDE_CHECKPOINT, Flag.REPLAY_APPROX),
+        ):
+            if mask.any():
+                flags[pairs.row[mask]] |= FLAG_BITS[flag]
+        broken = np.unique(np.repeat(np.arange(len(pairs.keys)), np.diff(pairs.key_start))[folded.status == BROKEN])
+        if len(broken):
+            self.n_broken += len(broken)
+            keys = [pairs.keys[k] for k in broken]
+            await self._log.set_aside(keys, [self._keys.bad(key) for key in keys], [blobs[k] for k in broken])
+
+    def _start_checkpoints(self, pairs: "_Pairs", blobs: Sequence[bytes], parts: Sequence[bytes], made: int) -> None:
+        """Put checkpoints in place beside the next chunk; one not made now is made with a later chunk."""
+        if self._checkpointing is not None and not self._checkpointing.done():
+            return
+        room = self._room
+        content = room.words[: room.start[made]].tobytes()
+        checkpoints = []
+        for j in range(made):
+            k, used = int(room.key[j]), int(room.used_bytes[j])
+            state = blobs[k] + parts[k]
+            checkpoints.append(
+                Checkpoint(
+                    pairs.keys[k], state[:8], state[used - at.RECORD_BYTES : used], used, content[8 * room.start[j] : 8 * room.start[j + 1]]
+                )
+            )
+        self._checkpointing = asyncio.create_task(self._checkpoint(checkpoints))
+
+    async def _checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
+        try:
+            await self._log.checkpoint(checkpoints)
+        except Unavailable:
+            return  # only a compaction: the states are complete without it, the next chunk makes it again
+
+
+class _Pairs(NamedTuple):
+    """A chunk's (transaction, entity) pairs, grouped by key."""
+
+    keys: list[bytes]
+    key_start: NDArray[np.int64]
+    """First pair of each key, and the end."""
+    key_kind: NDArray[np.int64]
+    row: NDArray[np.int64]
+    """Transaction of each pair."""
+    kind: NDArray[np.int64]
+    """Entity type of each pair."""
+    counterparty: NDArray[np.int64]
+
+
+def _records(batch: Batch, kinds: NDArray[np.int64], pairs: _Pairs) -> NDArray[np.void]:
+    row = pairs.row
+    records = np.zeros(len(row), at.RECORD)
+    records["source"] = batch.source[row]
+    records["time_ms"] = batch.time_ms[row]
+    records["amount"] = np.maximum(batch.amount[row], 0)
+    records["flags"] = (batch.amount[row] < 0) * at.AMOUNT_UNKNOWN
+    records["counterparty"] = pairs.counterparty
+    records["lat"] = batch.lat[row]
+    records["lon"] = batch.lon[row]
+    records["kind"] = kinds[row]
+    return records
