@@ -14,7 +14,7 @@ COMMANDS = Path(__file__).parent / "commands"
 class _Commands(click.Group):
     """Commands by file name, imported only when needed, so that `weir --help` is fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
         return sorted(path.stem for path in COMMANDS.glob("*.py") if path.stem != "__init__")
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

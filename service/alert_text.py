@@ -1,0 +1,78 @@
+"""Answers and dead letters as people read them: one or a few lines each, coloured where the terminal can."""
+
+import base64
+from typing import Any, Final
+
+from rich.text import Text
+
+from domain.decision import Alert, Score
+from service.times import format_time
+from stream.records import Record
+
+_COLOURS: Final = {"approve": "green", "review": "yellow", "decline": "bold red"}
+#: Currencies without a minor unit, or with thousandths (ISO 4217); all others have hundredths.
+_DIGITS: Final = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "XAF": 0, "XOF": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+
+
+def money(amount_minor: int, currency: str) -> str:
+    """Return an amount in major units.
+
+    >>> money(123456, "EUR"), money(500, "JPY")
+    ('1,234.56 EUR', '500 JPY')
+    """
+    digits = _DIGITS.get(currency, 2)
+    return f"{amount_minor / 10**digits:,.{digits}f} {currency}"
+
+
+def score_text(score: Score) -> Text:
+    """Return a score on one line."""
+    text = Text(f"{format_time(score.event_time_ms)}  ")
+    text.append(f"{score.decision:<7}", _COLOURS[score.decision])
+    text.append(f"  {score.probability:.4f}  {score.transaction_id}  card {score.card_id}  {score.model} {score.tier.value}")
+    if score.flags:
+        text.append("  " + " ".join(score.flags), "magenta")
+    return text
+
+
+def alert_text(alert: Alert) -> Text:
+    """Return an alert: a line with the transaction, then one line for each reason."""
+    text = Text(f"{format_time(alert.event_time_ms)}  ")
+    text.append(alert.decision.upper(), _COLOURS[alert.decision])
+    text.append(f"  {alert.probability:.1%}  {money(alert.amount_minor, alert.currency)} at {alert.merchant_id}")
+    text.append(f"  card {alert.card_id}  {alert.transaction_id}", "dim")
+    if alert.flags:
+        text.append("  " + " ".join(alert.flags), "magenta")
+    for reason in alert.reasons:
+        text.append(f"\n    - {reason.text}")
+    return text
+
+
+def dead_letter(record: Record) -> dict[str, Any]:
+    """Return a dead letter as JSON values: place, key, headers, and the value as text (`value`) or base64 (`value_base64`)."""
+    found: dict[str, Any] = {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "time_ms": record.timestamp,
+        "key": None if record.key is None else record.key.decode("utf-8", "backslashreplace"),
+        "headers": {name: value.decode("utf-8", "backslashreplace") for name, value in record.headers},
+    }
+    try:
+        found["value"] = None if record.value is None else record.value.decode()
+    except UnicodeDecodeError:
+        found["value_base64"] = base64.b64encode(record.value or b"").decode()
+    return found
+
+
+def dead_letter_text(record: Record) -> Text:
+    """Return a dead letter on two lines: why and where from, then the beginning of its value."""
+    found = dead_letter(record)
+    headers = found["headers"]
+    text = Text(f"{format_time(record.timestamp)}  ")
+    text.append(headers.get("error", "?"), "bold red")
+    text.append(
+        f"  {headers.get('topic', '?')}[{headers.get('partition', '?')}]@{headers.get('offset', '?')}: {headers.get('reason', '?')}"
+    )
+    shown = repr(found["value"]) if "value" in found else f"base64 {found['value_base64']}"
+    text.append(f"\n    {shown if len(shown) <= 200 else shown[:200] + '...'}", "dim")
+    return text
