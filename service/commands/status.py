@@ -1,0 +1,71 @@
+"""`weir status`: what runs of the embedded Kafka and Redis."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+
+@click.command(name="status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(context: click.Context, *, as_json: bool) -> None:
+    """Show what runs of the embedded Kafka and Redis, and whether it answers; exit code 1 if something is missing.
+
+    A service whose address is set in the settings is shown with it and not judged; see `weir doctor`.
+
+    \b
+    Example:
+      weir status
+      weir status --json
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from pathlib import Path
+
+    from service.context import settings_of
+    from service.embedded import answers, is_embedded, running
+    from service.settings import without_password
+
+    loaded = settings_of(context)
+    settings = loaded.settings
+    found = running(Path(settings.embedded.directory))
+    kafka_answers, redis_answers = answers(settings.embedded) if found else (False, False)
+    kafka = _service(
+        is_embedded=is_embedded(loaded, "kafka"),
+        address=settings.kafka.bootstrap,
+        pid=found.kafka_pid if found else None,
+        is_answering=kafka_answers,
+    )
+    redis = _service(
+        is_embedded=is_embedded(loaded, "redis"),
+        address=without_password(settings.redis.url),
+        pid=found.redis_pid if found else None,
+        is_answering=redis_answers,
+    )
+    owner_pid = found.owner_pid if found else None
+    is_complete = all(service["state"] in ("running", "external") for service in (kafka, redis))
+    if as_json:
+        click.echo(json.dumps({"kafka": kafka, "redis": redis, "owner_pid": owner_pid, "is_complete": is_complete}))
+    else:
+        for name, service in (("kafka", kafka), ("redis", redis)):
+            click.echo(f"{name}  {_words(service)}")
+        if owner_pid:
+            click.echo(f"they end with process {owner_pid}")
+        if not is_complete:
+            click.echo("start what is missing: weir up")
+    if not is_complete:
+        sys.exit(1)
+
+
+def _service(*, is_embedded: bool, address: str, pid: int | None, is_answering: bool) -> dict[str, Any]:
+    if not is_embedded:
+        return {"state": "external", "address": address, "pid": None}
+    if pid is None:
+        return {"state": "not running", "address": None, "pid": None}
+    return {"state": "running" if is_answering else "not answering", "address": address, "pid": pid}
+
+
+def _words(service: dict[str, Any]) -> str:
+    if service["state"] == "external":
+        return f"{service['address']}  from the settings, not embedded"
+    return service["state"] if service["pid"] is None else f"{service['state']}  {service['address']}  process {service['pid']}"
