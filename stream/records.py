@@ -1,0 +1,62 @@
+"""What goes in and out of a pipeline: a consumed record, a message to publish, and the function between them."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic; equal to the tuple (topic, partition)."""
+
+    topic: str
+    """Full name, with the installation's prefix."""
+    partition: int
+
+
+class Record(Protocol):
+    """A consumed record; aiokafka's ConsumerRecord is one."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102 - the names are Kafka's own
+    @property
+    def partition(self) -> int: ...  # noqa: D102 - see above
+    @property
+    def offset(self) -> int: ...  # noqa: D102 - see above
+    @property
+    def timestamp(self) -> int:
+        """Append time of the broker: UTC, milliseconds since the epoch."""
+        ...
+
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102 - see above
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102 - see above
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102 - see above
+
+
+class Message(NamedTuple):
+    """A record to publish."""
+
+    topic: str
+    """Full name, with the installation's prefix."""
+    key: bytes | None
+    value: bytes | None
+    partition: int | None
+    """None: chosen by the hash of the key, as Kafka's clients do."""
+    headers: Headers = ()
+
+
+Process = Callable[[Sequence[Record]], Awaitable[list[Message]]]
+"""A pipeline: the records of a chunk, in partition order each, to the messages that answer them.
+
+It may raise `Unavailable` (the same chunk is given again later); anything else ends the worker. No record of the chunk is
+acknowledged before the broker has confirmed every message returned.
+"""
+
+OnAssigned = Callable[[Mapping[str, str], Sequence[TopicPartition]], Awaitable[None]]
+"""Told of an assignment before its first chunk: topic -> UUID, and the partitions now assigned. May raise `Unavailable`."""
+
+BeforeCommit = Callable[[Mapping[TopicPartition, int]], Awaitable[bool]]
+"""Asked before each commit of offsets (the next to read); False: not now, ask again later."""

@@ -1,0 +1,267 @@
+"""The worker: a Faust application that consumes transactions and labels in chunks and publishes their answers."""
+
+import asyncio
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from typing import Any, NamedTuple
+
+import faust
+import numpy as np
+import structlog
+from mode.supervisors import CrashingSupervisor
+
+from monitoring.metrics import Metrics
+from stream import transport_recovery
+from stream.chunks import Chunk
+from stream.connection import KafkaConnection
+from stream.ending import End, ExitCode, end_process
+from stream.health import HealthServer, State
+from stream.lane import Lane
+from stream.publisher import Publisher, new_producer
+from stream.records import BeforeCommit, OnAssigned, Process
+from stream.self_check import check_private_names
+from stream.topic_admin import check_start
+from stream.topic_identity import TopicIdentity
+from stream.topics import LABELS, TOPICS, TRANSACTIONS
+from stream.transport import ChunkConsumer, ChunkTransport, TransportSettings
+from stream.transport_thread import ConsumerSettings
+from stream.watchdog import Limits, Vitals, Watchdog
+
+log = structlog.get_logger("weir.worker")
+
+
+class WorkerSettings(NamedTuple):
+    """How a worker runs."""
+
+    connection: KafkaConnection
+    group: str
+    """Consumer group, without the installation's prefix."""
+    chunk_size: int = 500
+    """Most records per chunk."""
+    bind: str = "127.0.0.1"
+    port: int = 0
+    """Of /healthz, /readyz and /metrics; 0 = a free one."""
+    limits: Limits = Limits()
+    commit_interval_s: float = 0.5
+
+
+class Pipelines(NamedTuple):
+    """What a worker does with what it consumes."""
+
+    transactions: Process
+    labels: Process
+    on_assigned: OnAssigned | None = None
+    before_commit: BeforeCommit | None = None
+    facts: Callable[[], Mapping[str, object]] = dict
+    """Conditions of readiness, shown by /healthz; an empty value is not met, as in {"model": ""}."""
+
+
+Build = Callable[[], AbstractAsyncContextManager[Pipelines]]
+"""Makes the pipelines inside the worker's event loop, and closes what they hold when the worker has drained."""
+
+
+def run(settings: WorkerSettings, build: Build, metrics: Metrics, *, end: End = end_process) -> int:
+    """Consume until SIGTERM or SIGINT, then drain, commit and return 0, within 10 s; a second signal ends at once.
+
+    A failed delivery, an error of a pipeline, a stuck process and a topic made anew end the process at once, without
+    acknowledging, with the exit codes of `ExitCode`: whatever was not acknowledged comes again.
+
+    Raises:
+        ConfigError: Kafka is not reachable, topics are missing or unfit, the port is taken, or the libraries are not
+            those that the transport was written for.
+    """
+    check_private_names()
+    check_start(settings.connection, TOPICS)
+    transport_recovery.repair()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner, tempfile.TemporaryDirectory(prefix="weir-") as directory:
+        return runner.run(_Worker(settings, metrics, end, directory).run(build))
+
+
+class _App(faust.App):  # type: ignore[misc]  # Faust has no types that mypy follows
+    """Faust's application around the chunk transport."""
+
+    transport_settings: TransportSettings
+
+    def _new_transport(self) -> ChunkTransport:
+        return ChunkTransport(self.conf.broker_consumer, self, settings=self.transport_settings)
+
+    def _new_producer_transport(self) -> ChunkTransport:
+        return self._new_transport()
+
+
+class _Worker:
+    """One run of the worker, inside its event loop."""
+
+    def __init__(self, settings: WorkerSettings, metrics: Metrics, end: End, directory: str) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._end = end
+        self._directory = directory
+        self._topics = tuple(settings.connection.topic(topic) for topic in (TRANSACTIONS, LABELS))
+        self._stop = asyncio.Event()
+        self._facts: Callable[[], Mapping[str, object]] = dict
+        self._app: Any = None
+        self._watchdog: Watchdog | None = None
+
+    async def run(self, build: Build) -> int:
+        with self._listening_to_signals():
+            async with build() as pipelines:
+                await self._run(pipelines)
+        log.info("worker_stopped")
+        return ExitCode.DONE
+
+    async def _run(self, pipelines: Pipelines) -> None:
+        self._facts = pipelines.facts
+        identity = TopicIdentity(self._settings.connection, self._topics)
+        self._app = self._new_app(pipelines, identity)
+        self._watchdog = self._new_watchdog()
+        health = HealthServer(self._state, self._refresh, self._metrics.exposition)
+        port = await health.start(bind=self._settings.bind, port=self._settings.port)
+        log.info("worker_starts", health=f"http://{self._settings.bind}:{port}/healthz", group=self._settings.group)
+        try:
+            self._watchdog.start()
+            await self._consume()
+        finally:
+            self._watchdog.stop()
+            await health.stop()
+            identity.close()
+
+    async def _consume(self) -> None:
+        await self._app.start()
+        await self._app.wait(self._stop)
+        if self._app.crashed:
+            self._end(ExitCode.FAILED, f"the stream engine failed: {self._app.crash_reason!r}")
+        log.info("worker_drains")
+        await self._app.stop()
+
+    def _new_app(self, pipelines: Pipelines, identity: TopicIdentity) -> Any:
+        settings = self._settings
+        connection = settings.connection
+        group = connection.group(settings.group)
+        app = _App(
+            group,
+            broker=connection.faust_url(),
+            env_prefix="WEIR_FAUST_",  # names that weir refuses: Faust is not configured from the environment
+            datadir=self._directory,
+            agent_supervisor=CrashingSupervisor,
+            broker_commit_interval=settings.commit_interval_s,
+            broker_max_poll_interval=2_000_000.0,
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=3.0,
+            producer_linger=0,
+            producer_request_timeout=30.0,
+            stream_wait_empty=True,
+            table_standby_replicas=0,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+        )
+        app.transport_settings = TransportSettings(
+            consumer=ConsumerSettings(connection, group),
+            topics=self._topics,
+            chunk_size=settings.chunk_size,
+            identity=identity,
+            end=self._end,
+            on_assigned=pipelines.on_assigned,
+            before_commit=pipelines.before_commit,
+            on_lag=lambda lags: self._metrics.set_lags({(tp.topic, tp.partition): records for tp, records in lags.items()}),
+            new_producer=lambda: new_producer(connection),
+        )
+        for topic, process in zip(self._topics, (pipelines.transactions, pipelines.labels), strict=True):
+            channel = app.topic(topic, key_type=None, value_type=None, key_serializer="raw", value_serializer="raw")
+            app.agent(channel, name=topic)(self._agent(process))
+        return app
+
+    def _agent(self, process: Process) -> Callable[[Any], Any]:
+        async def serve(stream: Any) -> None:
+            publisher = Publisher(self._app.producer.client)
+            lane = Lane(process, publisher, self._app.consumer.acknowledge, end=self._end, on_delivered=self._delivered)
+            await lane.serve(_chunks(stream))
+
+        return serve
+
+    def _delivered(self, chunk: Chunk, publish_s: float) -> None:
+        if chunk.topic != self._topics[0]:
+            return
+        now_ms = time.time() * 1000
+        appended_ms = np.fromiter((record.timestamp for record in chunk.records), dtype=np.float64, count=len(chunk.records))
+        self._metrics.latency.observe(np.maximum(now_ms - appended_ms, 0.0) / 1000)
+        self._metrics.stages["publish"].observe(publish_s)
+        self._metrics.chunk_records.observe(len(chunk.records))
+
+    def _new_watchdog(self) -> Watchdog:
+        loop = asyncio.get_running_loop()
+
+        def beat(turn: Callable[[], None]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: the process is leaving
+                loop.call_soon_threadsafe(turn)
+
+        return Watchdog(self._vitals, beat, end=self._end, limits=self._settings.limits)
+
+    def _consumer(self) -> ChunkConsumer | None:
+        consumer: ChunkConsumer | None = self._app._consumer  # noqa: SLF001 - `consumer` would make one
+        return consumer
+
+    def _vitals(self) -> Vitals:
+        consumer = self._consumer()
+        if consumer is None:
+            return Vitals(is_flowing=False)
+        health = consumer.health()
+        return Vitals(
+            is_flowing=self._app.flow_control.is_active(),
+            has_coordinator_error=health.has_pending_error,
+            is_coordinator_gone=health.has_ended,
+            oldest_chunk_s=min((flow.oldest_s for flow in consumer.flows.values() if flow.oldest_s is not None), default=None),
+        )
+
+    def _state(self) -> State:
+        consumer = self._consumer()
+        problem = self._watchdog.problem if self._watchdog is not None else None
+        return State(problem, is_assigned=consumer is not None and consumer.is_assigned, facts=self._facts())
+
+    def _refresh(self) -> None:
+        state, consumer, now_s = self._state(), self._consumer(), time.monotonic()
+        self._metrics.set_health(is_alive=state.is_alive, is_ready=state.is_ready)
+        for flow in consumer.flows.values() if consumer is not None else ():
+            oldest_s = flow.oldest_s
+            age_s = 0.0 if oldest_s is None else now_s - oldest_s
+            self._metrics.set_chunks(flow.topic, n_uncommitted=flow.n_uncommitted, oldest_age_s=age_s)
+
+    @contextmanager
+    def _listening_to_signals(self) -> Iterator[None]:
+        """Drain on the first signal, leave on the second; real handlers, so that they run when the loop is stuck, too."""
+        loop = asyncio.get_running_loop()
+        n_signals = 0
+
+        def stop(*_: object) -> None:
+            nonlocal n_signals
+            n_signals += 1
+            if n_signals > 1:
+                self._end(ExitCode.TERMINATED, "a second signal came before everything was drained")
+            if self._watchdog is not None:
+                self._watchdog.stopping()
+            loop.call_soon_threadsafe(self._stop.set)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+async def _chunks(stream: Any) -> AsyncIterator[Chunk]:
+    async for event in stream.noack().events():
+        yield event.value
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,90 @@
+"""A worker whose pipelines echo: run as a program by the transport tests, which kill, stop and disturb it.
+
+Every transaction is answered by one score with the same key and value, every label by one alert. What arrives may say
+what to do: see `_obey`.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from domain.errors import Unavailable
+from monitoring.metrics import Metrics
+from stream.connection import KafkaConnection
+from stream.logs import configure_logs
+from stream.records import Message
+from stream.topics import ALERTS, SCORES
+from stream.watchdog import Limits
+from stream.worker import Pipelines, WorkerSettings, run
+
+
+class Echo:
+    def __init__(self, connection, folder):
+        self.connection = connection
+        self.folder = folder
+        self.n_unavailable = 0
+
+    async def transactions(self, records):
+        for record in records:
+            await self.obey(record.value)
+        topic = self.connection.topic(SCORES)
+        return [Message(topic, r.key, r.value, r.partition, (("offset", b"%d" % r.offset),)) for r in records]
+
+    async def labels(self, records):
+        for record in records:
+            await self.obey(record.value)
+        topic = self.connection.topic(ALERTS)
+        return [Message(topic, r.key, r.value, None) for r in records]
+
+    async def obey(self, value):
+        if value.startswith(b"wait"):
+            (self.folder / "waiting").touch()
+            while not (self.folder / "go").exists():  # noqa: ASYNC110 - another process makes the file
+                await asyncio.sleep(0.01)
+        elif value == b"block":
+            time.sleep(60)  # noqa: ASYNC251 - blocks the event loop on purpose
+        elif value == b"raise":
+            raise ValueError("as asked")
+        elif value == b"unavailable" and self.n_unavailable < 3:
+            self.n_unavailable += 1
+            raise Unavailable("as asked")
+
+    async def on_assigned(self, uuids, partitions):
+        with (self.folder / "assigned").open("a") as file:
+            file.write(json.dumps({"uuids": uuids, "partitions": partitions}) + "\n")
+
+    async def before_commit(self, offsets):
+        with (self.folder / "commits").open("a") as file:
+            file.write(json.dumps(sorted([*tp, offset] for tp, offset in offsets.items())) + "\n")
+        return not (self.folder / "refuse").exists()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bootstrap")
+    parser.add_argument("prefix")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--unacknowledged-s", type=float, default=30)
+    parser.add_argument("--loop-s", type=float, default=15)
+    parser.add_argument("--chunk-size", type=int, default=500)
+    given = parser.parse_args()
+    configure_logs()
+    connection = KafkaConnection(bootstrap=given.bootstrap, prefix=given.prefix)
+    echo = Echo(connection, given.folder)
+
+    @asynccontextmanager
+    async def build():
+        yield Pipelines(echo.transactions, echo.labels, echo.on_assigned, echo.before_commit, lambda: {"model": "echo@1"})
+        (given.folder / "closed").touch()
+
+    limits = Limits(unacknowledged_s=given.unacknowledged_s, loop_s=given.loop_s)
+    settings = WorkerSettings(connection, "echo", chunk_size=given.chunk_size, limits=limits, commit_interval_s=0.2)
+    sys.exit(run(settings, build, Metrics()))
+
+
+if __name__ == "__main__":
+    main()
