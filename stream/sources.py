@@ -1,0 +1,64 @@
+"""Registered ids of the partitions a worker consumes: what makes a record's place unique for ever."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import ConfigError
+from features.layout import MAX_SOURCES, OFFSET_BITS
+from stream.records import Record, TopicPartition
+
+
+class SourceRegistry(Protocol):
+    """Where ids are registered; see `features.store.FeatureStore`."""
+
+    async def source_ids(self, topic_uuid: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the id of each partition of a topic, registering new ones."""
+        ...
+
+
+class Sources:
+    """Ids of the assigned partitions. A topic created anew has another UUID, hence other ids."""
+
+    def __init__(self, registry: SourceRegistry) -> None:
+        self._registry = registry
+        self._ids: dict[TopicPartition, int] = {}
+
+    async def assign(self, topics: Mapping[str, str], partitions: Sequence[TopicPartition]) -> None:
+        """Register what is assigned now.
+
+        Args:
+            topics: Topic -> UUID.
+            partitions: Assigned now.
+
+        Raises:
+            Unavailable: Redis does not answer; assign again.
+        """
+        for topic, uuid in topics.items():
+            mine = [p.partition for p in partitions if p.topic == topic]
+            ids = await self._registry.source_ids(uuid, mine) if mine else {}
+            self._ids.update({TopicPartition(topic, partition): source for partition, source in ids.items()})
+
+    def of(self, records: Sequence[Record]) -> NDArray[np.int64]:
+        """Return source id << 48 | offset of each record, int64 (n,)."""
+        ids = self._ids
+        return np.fromiter(
+            ((ids[r.topic, r.partition] << OFFSET_BITS) | r.offset for r in records),  # type: ignore[index]  # a TopicPartition equals its tuple
+            np.int64,
+            len(records),
+        )
+
+
+def check_source_count(n_partitions: int) -> None:
+    """Refuse more source partitions than a state has watermarks for.
+
+    Raises:
+        ConfigError: There are more than 256.
+    """
+    if n_partitions > MAX_SOURCES:
+        raise ConfigError(
+            f"transactions and labels have {n_partitions} partitions together, more than the {MAX_SOURCES} that a state can tell apart: "
+            "use fewer partitions"
+        )
