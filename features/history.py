@@ -37,6 +37,8 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
 }
 REQUIRED: Final = ("transaction_id", "event_time_ms", "card_id", "amount_minor", "currency", "merchant_id")
 
+CARD_ID_RULE: Final = "an opaque token, not a card number (13 to 19 digits, Luhn check passes)"
+
 _LAST_TIME_MS: Final = 253_402_300_800_000
 _CARD_NUMBER_SHAPE: Final = r"^[ -]*(?:[0-9][ -]*){13,19}$"
 
@@ -74,9 +76,8 @@ def _number(column: str, low: float, above: float) -> Rule:
 #: Every rule that a row must keep, in the order in which they are reported.
 RULES: Final[tuple[Rule, ...]] = (
     *(Rule(column, _when(pl.col(column).is_not_null()), "present in every row") for column in REQUIRED),
-    Rule("card_id", _is_opaque, "an opaque token, not a card number (13 to 19 digits, Luhn check passes)"),
+    Rule("card_id", _is_opaque, CARD_ID_RULE),
     *(_identifier(column) for column in ("transaction_id", "card_id", "merchant_id", "device_id", "ip")),
-    Rule("transaction_id", _when(pl.col("transaction_id").is_first_distinct()), "unique"),
     _number("event_time_ms", 0, _LAST_TIME_MS),
     _number("amount_minor", 0, 1 << 40),
     Rule("currency", _when(pl.col("currency").str.contains("^[A-Z]{3}$")), "an ISO 4217 code of three capitals"),
@@ -97,6 +98,8 @@ RULES: Final[tuple[Rule, ...]] = (
         _when(pl.col("label_time_ms").is_not_null() | ~pl.col("is_fraud").fill_null(value=False)),
         "given where is_fraud is true (when did it become known?)",
     ),
+    # Last, so that of rows that keep all other rules the first one counts.
+    Rule("transaction_id", _when(pl.col("transaction_id").is_first_distinct()), "unique"),
 )
 
 
@@ -144,6 +147,12 @@ def normalised(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
     return typed.sort("event_time_ms", "transaction_id")
 
 
+def known_channel() -> pl.Expr:
+    """Return the expression that makes every unknown channel `other`, as decoding a transaction does."""
+    is_known = pl.col("channel").is_in(CHANNELS) | pl.col("channel").is_null()
+    return pl.when(is_known).then("channel").otherwise(pl.lit("other")).alias("channel")
+
+
 def in_range(frame: pl.DataFrame, from_ms: int | None = None, to_ms: int | None = None) -> pl.DataFrame:
     """Return the rows with from_ms <= event_time_ms < to_ms; None leaves that end open."""
     low = pl.lit(value=True) if from_ms is None else pl.col("event_time_ms") >= from_ms
@@ -168,11 +177,7 @@ def _typed(frame: pl.DataFrame, origin: str) -> pl.DataFrame:
     columns = [_column(frame, name, dtype, origin) for name, dtype in SCHEMA.items()]
     further = [frame[name] for name in frame.columns if name not in SCHEMA]
     typed = pl.DataFrame([*columns, *further])
-    is_known = pl.col("channel").is_in(CHANNELS) | pl.col("channel").is_null()
-    return typed.with_columns(
-        pl.when(is_known).then("channel").otherwise(pl.lit("other")).alias("channel"),
-        pl.col("lat", "lon").fill_nan(None),
-    )
+    return typed.with_columns(known_channel(), pl.col("lat", "lon").fill_nan(None))
 
 
 def _column(frame: pl.DataFrame, name: str, dtype: pl.DataType, origin: str) -> pl.Series:
