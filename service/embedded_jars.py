@@ -105,13 +105,13 @@ def _digest(path: Path | None) -> str:
 
 
 def _short(error: BaseException) -> str:
-    """Return the innermost reason, one line."""
-    while isinstance(error.args[0] if error.args else None, BaseException) or getattr(error, "reason", None):
-        inner = getattr(error, "reason", None) or error.args[0]
-        if not isinstance(inner, BaseException):
-            break
+    """Return the innermost reason: requests' errors wrap their causes several times."""
+    inner: BaseException | None = error
+    while inner is not None:
         error = inner
-    return str(error).partition(": ")[2][:200] or str(error)[:200]
+        parts = (getattr(error, "reason", None), *reversed(error.args))
+        inner = next((part for part in parts if isinstance(part, BaseException)), None)
+    return str(error).rpartition("): ")[2][:200]
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Broker(EmbeddedServer):
         from kafka.errors import KafkaError
 
         try:
-            client = KafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=5000)
+            client = KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=5000, request_timeout_ms=5000)
             try:
                 answer = client.describe_cluster()
             finally:

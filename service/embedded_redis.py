@@ -36,9 +36,12 @@ class RedisServer(EmbeddedServer):
 
     def _answers(self, pid: int) -> bool:
         import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
         try:
-            with redis.Redis(host=HOST, port=self.port, socket_timeout=5) as client:
+            # One try: a stranger on the port may accept and say nothing.
+            with redis.Redis(host=HOST, port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping()) and client.info("server")["process_id"] == pid
         except redis.RedisError:
             return False
