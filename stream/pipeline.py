@@ -38,9 +38,10 @@ class Scorer(Protocol):
     """What scores vectors; see `models.scorer.Scorer`."""
 
     @property
-    def reference(self) -> str:
-        """`name@version`."""
-        ...
+    def name(self) -> str: ...  # noqa: D102 - of the model
+
+    @property
+    def version(self) -> str: ...  # noqa: D102 - of the model
 
     @property
     def spec(self) -> str:
@@ -148,7 +149,7 @@ class TransactionPipeline:
         messages: list[Message],
     ) -> None:  # fmt: skip
         topics, now_ms = self._topics, time.time_ns() // 1_000_000
-        model, spec, policy = scorer.reference, scorer.spec, scorer.policy_version
+        model, spec, policy = f"{scorer.name}@{scorer.version}", scorer.spec, scorer.policy_version
         positions, flags, times = observed.positions.tolist(), observed.flags.tolist(), batch.time_ms.tolist()
         vectors = observed.vectors.astype("<f4", copy=False).tobytes()
         width = observed.vectors.shape[1] * 4
