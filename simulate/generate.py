@@ -51,7 +51,7 @@ def generate(
         seed: Any integer from 0 on.
         start_ms: Midnight UTC of the first day.
         per_day: Mean transactions per card and day.
-        fraud_share: Wanted share of fraudulent transactions; every story has at least one campaign.
+        fraud_share: Wanted share of fraudulent transactions; small populations miss it by chance, and miss some stories.
         drifts: Changes of the world, see `simulate.drift`.
         progress: Told the share of the work done, 0 to 1.
 
@@ -61,28 +61,41 @@ def generate(
     _check(n_days=n_days, n_cards=n_cards, seed=seed, start_ms=start_ms, per_day=per_day, fraud_share=fraud_share, drifts=drifts)
     population = build_population(n_cards=n_cards, n_days=n_days, seed=seed, per_day=per_day)
     calendar = build_calendar(start_ms, n_days)
+    parts = _parts(population, calendar, fraud_share, drifts, progress)
+    progress(0.6)
+    known = [labels_of(random_stream(seed, "labels", place), part) for place, part in enumerate(parts)]
+    identity = sha256(repr((n_days, n_cards, seed, start_ms, per_day, fraud_share)).encode()).hexdigest()[:6]
+    history = _frame(Rows.concat(parts), known, population, calendar, identity)
+    history = _broken(history, calendar, drifts)
+    progress(1.0)
+    return history
+
+
+def _parts(
+    population: Population, calendar: Calendar, fraud_share: float, drifts: Sequence[Drift], progress: Callable[[float], None]
+) -> list[Rows]:
+    """Return the genuine rows, then those of each story, all drifts but the broken field done."""
     parts = [genuine_rows(population, calendar, lambda share: progress(0.5 * share))]
     n_frauds = len(parts[0]) * fraud_share / (1 - fraud_share)
     for story in EVERYDAY:
         parts.append(fraud_rows(story, population, calendar, parts[0], n_rows=n_frauds * STORIES[story].share))
     for drift in drifts:
         if drift.kind == "new_story":
-            n_rows = len(parts[0]) / n_days * (n_days - drift.day) * NEW_STORY_SHARE
+            n_rows = len(parts[0]) / population.n_days * (population.n_days - drift.day) * NEW_STORY_SHARE
             parts.append(fraud_rows(NEW_STORY, population, calendar, parts[0], n_rows=n_rows, first_day=drift.day))
         elif drift.kind == "channel_shift":
             parts[0] = moved_online(parts[0], population, calendar, drift.day)
     for drift in drifts:
         if drift.kind == "inflation":
             parts = [inflated(part, population, calendar, drift.day) for part in parts]
-    progress(0.6)
-    known = [labels_of(random_stream(seed, "labels", place), part) for place, part in enumerate(parts)]
-    identity = sha256(repr((n_days, n_cards, seed, start_ms, per_day, fraud_share)).encode()).hexdigest()[:6]
-    history = _frame(Rows.concat(parts), known, population, calendar, identity)
+    return parts
+
+
+def _broken(history: pl.DataFrame, calendar: Calendar, drifts: Sequence[Drift]) -> pl.DataFrame:
     for drift in drifts:
         if drift.kind == "broken_field":
-            later = pl.col("event_time_ms") >= start_ms + drift.day * DAY_MS
-            history = history.with_columns(pl.when(~later).then(BROKEN_FIELD).alias(BROKEN_FIELD))
-    progress(1.0)
+            arrives = pl.col("event_time_ms") < calendar.start_ms + drift.day * DAY_MS
+            history = history.with_columns(pl.when(arrives).then(BROKEN_FIELD).alias(BROKEN_FIELD))
     return history
 
 

@@ -38,7 +38,10 @@ def fraud_rows(story: int, population: Population, calendar: Calendar, genuine: 
     # Campaigns under way on the first day keep the rate level; a story that is new has none.
     earliest = first_day or -told.lead_days
     span = (population.n_days - earliest) / (population.n_days - first_day)
-    n = max(1, round(n_rows / told.mean_size * span))
+    # Chance decides about the last campaign, so that small populations keep the share on average.
+    n = int(n_rows / told.mean_size * span + random.random())
+    if n == 0:
+        return genuine.take(np.zeros(0, dtype=np.int64))
     begin_day = np.sort(random.uniform(earliest, population.n_days, n))
     begin_ms = calendar.start_ms + (begin_day * DAY_MS).astype(np.int64)
     scene = Scene(random, population, calendar, genuine, begin_ms, _victims(random, population, begin_day.astype(np.int64)))

@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.times import TIME_MS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @click.command()
@@ -51,8 +55,19 @@ def command(
             fraud_share=fraud_share, drifts=[parse_drift(text) for text in drifts], progress=progress,
         )  # fmt: skip
     write_history(history, out)
+    summary = _summary(history, out)
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    click.echo(
+        f"{out}: {history.height:,} transactions of {summary['cards']:,} cards at {summary['merchants']:,} merchants, "
+        f"{summary['frauds']:,} frauds (share {summary['fraud_share']:.2%}), {summary['reported']:,} reports"
+    )
+
+
+def _summary(history: "pl.DataFrame", out: Path) -> dict[str, Any]:
     frauds = history["story"].drop_nulls()
-    summary = {
+    return {
         "file": str(out),
         "transactions": history.height,
         "cards": history["card_id"].n_unique(),
@@ -62,10 +77,3 @@ def command(
         "reported": int(history["label_time_ms"].count()),
         "stories": {name: int(count) for name, count in frauds.value_counts().sort("story").iter_rows()},
     }
-    if as_json:
-        click.echo(json.dumps(summary))
-        return
-    click.echo(
-        f"{out}: {history.height:,} transactions of {summary['cards']:,} cards at {summary['merchants']:,} merchants, "
-        f"{len(frauds):,} frauds (share {summary['fraud_share']:.2%}), {summary['reported']:,} reports"
-    )

@@ -123,6 +123,13 @@ def test_the_wanted_rate_and_share_are_met():
     assert 0.012 <= history["story"].is_not_null().mean() <= 0.03
 
 
+def test_the_smallest_population_is_a_history_too():
+    for seed in range(5):
+        history = generate(n_days=1, n_cards=10, seed=seed)
+
+        assert normalised(history, "simulation").equals(history)
+
+
 @pytest.mark.parametrize("wrong", [{"n_days": 0}, {"n_cards": 1}, {"seed": -1}, {"start_ms": 5}, {"per_day": 0}, {"fraud_share": 0.5}])
 def test_arguments_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match="must be"):
