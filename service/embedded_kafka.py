@@ -72,11 +72,16 @@ class Broker(EmbeddedServer):
         """Address for clients."""
         return f"{HOST}:{self.port}"
 
+    @property
+    def _marker(self) -> Path:
+        """File that Kafka's formatting writes last."""
+        return self.directory / "data" / "meta.properties"
+
     def _prepare(self, ports: tuple[int, ...]) -> list[str]:
         java = [java_program(), "-XX:+UseSerialGC", "-Xshare:auto", "-cp", classpath(self._report)]
         (self.directory / "server.properties").write_text(properties(ports, retention_bytes=self._retention_bytes), "utf-8")
         (self.directory / "log4j2.properties").write_text(_LOGGING, "utf-8")
-        if not (self.directory / "data" / "meta.properties").exists():
+        if not self._marker.exists():
             self._format(java)
         return [
             java[0], f"-Xmx{self._heap_mb}m", f"-Xms{min(self._heap_mb, 256)}m", "-XX:+ExitOnOutOfMemoryError",
@@ -90,7 +95,8 @@ class Broker(EmbeddedServer):
             done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False, timeout=_FORMAT_WITHIN_S)
         except subprocess.TimeoutExpired as error:
             raise ConfigError(f"Kafka could not prepare its folder {self.directory} within {_FORMAT_WITHIN_S} s") from error
-        if done.returncode != 0:
+        # A start that was killed may have left its own formatting under way: whose came first does not matter.
+        if done.returncode != 0 and not self._marker.exists():
             lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise ConfigError(f"Kafka could not prepare its folder {self.directory}: {lines[0] if lines else 'no reason given'}")
 
@@ -109,7 +115,7 @@ class Broker(EmbeddedServer):
         return answer["cluster_id"] == self._cluster() and any(not broker["is_fenced"] for broker in answer["brokers"])
 
     def _cluster(self) -> str:
-        lines = (self.directory / "data" / "meta.properties").read_text("utf-8").splitlines()
+        lines = self._marker.read_text("utf-8").splitlines()
         return next(line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id="))
 
 

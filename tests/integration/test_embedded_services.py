@@ -66,7 +66,7 @@ def test_a_killed_parent_leaves_no_broker_behind(embedded_folder):
     assert running(embedded_folder) is None
 
 
-def test_services_run_in_the_background_until_down_and_keep_their_data(embedded_folder):
+def test_services_run_until_down_keep_their_data_and_half_a_pair_is_completed(embedded_folder):
     up = json.loads(weir(embedded_folder, "up", "--json").stdout)
     state = read_state(embedded_folder)
     cluster = (embedded_folder / "embedded/kafka/data/meta.properties").read_bytes()
@@ -84,8 +84,14 @@ def test_services_run_in_the_background_until_down_and_keep_their_data(embedded_
     assert weir(embedded_folder, "down").stdout == "nothing was running\n"
     weir(embedded_folder, "status", expected=1)
 
-    again = json.loads(weir(embedded_folder, "up", "--json", **REDIS_ONLY).stdout)
-    with redis.Redis.from_url(again["redis_url"]) as client:
+    half = json.loads(weir(embedded_folder, "up", "--json", **REDIS_ONLY).stdout)
+    status = weir(embedded_folder, "status", expected=1).stdout
+    assert "kafka  not running" in status
+    assert "redis  running" in status
+    whole = json.loads(weir(embedded_folder, "up", "--json").stdout)
+    assert whole["redis_pid"] == half["redis_pid"]
+    assert whole["kafka_pid"]
+    with redis.Redis.from_url(whole["redis_url"]) as client:
         assert client.get("kept") == b"yes"
     assert (embedded_folder / "embedded/kafka/data/meta.properties").read_bytes() == cluster
 
@@ -120,17 +126,6 @@ def test_a_killed_service_is_noticed_and_started_again(embedded_folder):
     second = json.loads(weir(embedded_folder, "up", "--json", **REDIS_ONLY).stdout)
     assert second["started"]
     assert second["redis_pid"] != first["redis_pid"]
-
-
-def test_half_a_pair_is_completed(embedded_folder):
-    half = json.loads(weir(embedded_folder, "up", "--json", **REDIS_ONLY).stdout)
-    status = weir(embedded_folder, "status", expected=1).stdout
-    assert "kafka  not running" in status
-    assert "redis  running" in status
-
-    whole = json.loads(weir(embedded_folder, "up", "--json").stdout)
-    assert whole["redis_pid"] == half["redis_pid"]
-    assert whole["kafka_pid"]
 
 
 def test_purge_removes_all_that_the_services_made_and_nothing_else(embedded_folder):
