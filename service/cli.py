@@ -1,5 +1,6 @@
 """The command line: `weir COMMAND`. Each command lives in `service/commands/<name>.py` and is loaded when called."""
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -34,18 +35,24 @@ def weir(context: click.Context, config: str | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; exit code 0, 1 (a check failed) or 2 (could not start)."""
+    """Run the command line; exit code 0, 1 (a check failed), 2 (could not start), 130 (interrupted) or 141 (the reader has gone)."""
     try:
-        weir(standalone_mode=False)
+        code = weir(standalone_mode=False)  # click returns the code of `context.exit(code)` here, it does not raise
+        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except WeirError as error:
         click.echo(f"weir: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `weir tail ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

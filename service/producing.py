@@ -13,7 +13,7 @@ from service.timeline import HOUR_MS, due, slices
 from stream.connection import KafkaConnection
 from stream.topics import LABELS, TRANSACTIONS
 
-DEFAULT_SLICE_MS: Final = 6 * HOUR_MS
+DEFAULT_SLICE_MS: Final = 12 * HOUR_MS
 #: Most records rendered and queued at once.
 _PIECE: Final = 2000
 #: Time between two looks at the clock when the pace is set.

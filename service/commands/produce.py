@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--speedup", type=click.FloatRange(min=0, min_open=True), help="Event time per real time: 60 = a minute passes in a second.")
 @click.option("--full-speed", is_flag=True, help="As fast as the workers take them (the default).")
 @click.option(
-    "--batch-hours", type=click.FloatRange(min=0.01), default=6.0, show_default=True,
+    "--batch-hours", type=click.FloatRange(min=0.01), default=12.0, show_default=True,
     help="Event time between two exchanges of labels: a label is applied at most this much later than it became known.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")

@@ -1,0 +1,158 @@
+"""What `weir doctor` looks at: Kafka, topics, Redis, the registry, the clocks. Nothing is changed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import redis
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from domain.errors import ConfigError, WeirError
+from service.settings import Settings, without_password
+from service.times import format_time, now_ms
+from service.wiring import kafka_connection, load_champion
+from stream import topic_admin
+from stream.connection import KafkaConnection
+from stream.topics import TRANSACTIONS
+
+_CLOCK_TOLERANCE_MS: Final = 2_000
+#: Share of Redis' memory limit from which on somebody should act.
+_MEMORY_ALARM: Final = 0.75
+_OLDEST_REDIS: Final = (7, 0)
+
+
+class Check(NamedTuple):
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found."""
+    advice: str
+    """What to do; empty where nothing is to be done."""
+
+
+def diagnose(settings: Settings) -> list[Check]:
+    """Return all checks, in the order in which they should be repaired."""
+    parts: dict[str, Callable[[Settings], Iterator[Check]]] = {"kafka": _kafka, "redis": _redis, "registry": _registry}
+    found: list[Check] = []
+    for name, part in parts.items():
+        try:
+            for check in part(settings):
+                found.append(check)  # noqa: PERF402 - what was found before an error is kept
+        except (WeirError, OSError, ValueError, KafkaError, redis.RedisError) as error:
+            found.append(Check(name, ok=False, detail=_sentence(error), advice=_ADVICE[name]))
+    return found
+
+
+_ADVICE: Final = {
+    "kafka": "start the embedded one with `weir up`, or correct kafka.bootstrap",
+    "redis": "start the embedded one with `weir up`, or correct redis.url",
+    "registry": "`weir models list` shows what is there; `weir train HISTORY` makes a model",
+}
+
+
+def _kafka(settings: Settings) -> Iterator[Check]:
+    if not settings.kafka.bootstrap:
+        raise ConfigError("no address is set and no embedded Kafka runs")
+    connection = kafka_connection(settings)
+    with topic_admin.admin_client(connection) as client:
+        n_brokers = len(client.describe_cluster()["brokers"])
+    yield Check("kafka", ok=True, detail=f"{n_brokers} broker{'s' * (n_brokers != 1)} at {connection.bootstrap}", advice="")
+    findings = topic_admin.check(connection)
+    detail = "; ".join(f"{finding.topic}: {finding.detail}" for finding in findings)
+    yield Check("topics", ok=not findings, detail=detail or "as they must be", advice="weir topics create" if findings else "")
+    if not any(finding.topic == connection.topic(TRANSACTIONS) for finding in findings):
+        yield _broker_clock(connection)
+
+
+def _broker_clock(connection: KafkaConnection) -> Check:
+    """Kafka does not tell its time, but the newest append time must not lie ahead of this machine's clock."""
+    consumer: Any = KafkaConsumer(**connection.kafka_python(), enable_auto_commit=False, auto_offset_reset="latest")
+    try:
+        topic = connection.topic(TRANSACTIONS)
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        newest = max((_newest_ms(consumer, partition) for partition in partitions), default=0)
+    finally:
+        consumer.close()
+    ahead_ms = newest - now_ms()
+    ok = ahead_ms <= _CLOCK_TOLERANCE_MS
+    detail = f"newest append time {format_time(newest)}" if newest else "nothing appended yet"
+    return Check(
+        "clock_kafka", ok=ok, detail=detail, advice="" if ok else f"the broker's clock is {ahead_ms} ms ahead; set the clocks by NTP"
+    )
+
+
+def _newest_ms(consumer: Any, partition: TopicPartition) -> int:
+    consumer.assign([partition])
+    end = consumer.end_offsets([partition])[partition]
+    if end == consumer.beginning_offsets([partition])[partition]:
+        return 0
+    consumer.seek(partition, end - 1)
+    records = consumer.poll(timeout_ms=2_000).get(partition, [])
+    return int(records[-1].timestamp) if records else 0
+
+
+def _redis(settings: Settings) -> Iterator[Check]:
+    if not settings.redis.url:
+        raise ConfigError("no address is set and no embedded Redis runs")
+    client: Any = redis.Redis.from_url(
+        settings.redis.url,
+        **({"password": settings.redis.password} if settings.redis.password else {}),
+        socket_timeout=max(1.0, settings.redis.timeout_ms / 1000),
+        socket_connect_timeout=2.0,
+    )
+    with client:
+        facts = client.info()
+        version = str(facts["redis_version"])
+        is_new = tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_REDIS
+        advice = "" if is_new else "Redis 7 or Valkey 7.2 and newer have Functions; upgrade"
+        yield Check("redis", is_new, f"version {version} at {without_password(settings.redis.url)}", advice)
+        yield _functions(client)
+        yield _eviction(facts)
+        yield _memory(facts)
+        yield _redis_clock(client)
+
+
+def _functions(client: Any) -> Check:
+    try:
+        client.function_list()
+    except redis.RedisError as error:
+        return Check("redis_functions", ok=False, detail=_sentence(error), advice="allow FUNCTION and FCALL to this user (ACL)")
+    return Check("redis_functions", ok=True, detail="answered", advice="")
+
+
+def _eviction(facts: Mapping[str, Any]) -> Check:
+    policy = str(facts.get("maxmemory_policy", "unknown"))
+    ok = policy == "noeviction"
+    return Check(
+        "redis_eviction", ok, f"maxmemory-policy {policy}", "" if ok else "set maxmemory-policy noeviction: evicted state is wrong features"
+    )
+
+
+def _memory(facts: Mapping[str, Any]) -> Check:
+    used, limit = int(facts["used_memory"]), int(facts.get("maxmemory", 0))
+    if limit == 0:
+        return Check("redis_memory", ok=True, detail=f"{used / 2**20:.0f} MB used, no limit", advice="")
+    share = used / limit
+    ok = share < _MEMORY_ALARM
+    detail = f"{used / 2**20:.0f} of {limit / 2**20:.0f} MB used ({share:.0%})"
+    return Check("redis_memory", ok, detail, "" if ok else "raise maxmemory or shorten features.index_days")
+
+
+def _redis_clock(client: Any) -> Check:
+    before = now_ms()
+    seconds, micros = client.time()
+    difference_ms = seconds * 1000 + micros // 1000 - (before + now_ms()) // 2
+    ok = abs(difference_ms) <= _CLOCK_TOLERANCE_MS
+    return Check("clock_redis", ok, f"differs by {difference_ms} ms", "" if ok else "set the clocks by NTP")
+
+
+def _registry(settings: Settings) -> Iterator[Check]:
+    scorer = load_champion(settings)
+    detail = f"champion {scorer.name}@{scorer.version}; signature, digests and feature fingerprint {scorer.spec} fit"
+    yield Check("registry", ok=True, detail=detail, advice="")
+
+
+def _sentence(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
