@@ -19,6 +19,21 @@ _SECRET_KEY: Final = re.compile(r"password|secret|signing_key|token|card_number|
 _ADDRESS: Final = re.compile(r"\w+://[^\s/@]*@[^\s]*")
 _DIGITS: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 
+#: Libraries that tell more than an operator wants, and from which level on they are heard.
+_LEVELS: Final = {
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "aiokafka": logging.WARNING,
+    # Every restart of a broker is an error to these, many times a second; the watchdog and the lag tell what matters.
+    "aiokafka.consumer.group_coordinator": logging.CRITICAL,
+    "aiokafka.consumer.fetcher": logging.CRITICAL,
+    "aiokafka.conn": logging.CRITICAL,
+    "kafka": logging.CRITICAL,
+    "aiohttp.access": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "numba": logging.WARNING,
+}
+
 
 def configure(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> None:
     """Set up structlog and the standard library's logging (Kafka clients, Faust) to write to `stream`.
@@ -51,6 +66,8 @@ def configure(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> None
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    for name, wanted in _LEVELS.items():
+        logging.getLogger(name).setLevel(wanted)
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
