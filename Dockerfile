@@ -22,7 +22,7 @@ FROM python:3.11.14-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /home/weir weir \
  && install -d -o weir -g weir /home/weir/var
 COPY --from=build /opt/weir /opt/weir
-ENV PATH=/opt/weir/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/weir/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/tmp/weir-numba
 USER weir
 WORKDIR /home/weir
 ENTRYPOINT ["weir"]
