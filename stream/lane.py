@@ -7,12 +7,12 @@ from typing import Any
 
 import structlog
 
-from domain.errors import StaleTopic
+from domain.errors import StaleTopic, Unavailable
 from stream.backoff import retrying
 from stream.chunks import Chunk
 from stream.ending import End, ExitCode
 from stream.publisher import Publisher
-from stream.records import Process
+from stream.records import Message, Process
 
 OnDelivered = Callable[[Chunk, float], None]
 """Told of each chunk whose answers are confirmed, with the seconds that publishing took."""
@@ -54,12 +54,24 @@ class Lane:
             confirming.cancel()
 
     async def _answer(self, chunk: Chunk) -> None:
-        chunk.is_taken = True
-        messages = await retrying(lambda: self._process(chunk.records), chunk.topic)
+        messages = await retrying(lambda: self._attempt(chunk), chunk.topic)
+        if messages is None:
+            return
         begin_s = time.perf_counter()
         deliveries = await self._publisher.publish(messages)
         self._deliveries.put_nowait((chunk, deliveries, begin_s))
         await asyncio.sleep(0)  # the producer's and the confirming task's turn
+
+    async def _attempt(self, chunk: Chunk) -> list[Message] | None:
+        """Return the answers, or None: the chunk became void while it waited to be tried again."""
+        if chunk.is_void:
+            return None
+        chunk.is_taken = True
+        try:
+            return await self._process(chunk.records)
+        except Unavailable:
+            chunk.is_taken = False  # stopping and rebalancing do not wait for the other side to come back
+            raise
 
     async def _confirm(self) -> None:
         while True:

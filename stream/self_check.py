@@ -26,6 +26,7 @@ SIGNATURES: Final = {
     "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread": ("self",),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer": ("self", "transport"),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._ensure_consumer": ("self",),
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.commit": ("self", "offsets"),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._commit": ("self", "offsets"),
     "faust.transport.drivers.aiokafka:Producer._new_producer": ("self", "transactional_id"),
     "faust.transport.drivers.aiokafka:Producer._ensure_producer": ("self",),

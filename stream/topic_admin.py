@@ -12,7 +12,7 @@ from stream.connection import KafkaConnection
 from stream.topics import ALERTS, FEATURE_ROWS, SCORES, TOPICS, TRANSACTIONS, Topic
 
 #: Longest wait for a first answer of any broker.
-BOOTSTRAP_TIMEOUT_MS: Final = 8_000
+BOOTSTRAP_TIMEOUT_MS: Final = 6_000
 _REQUEST_TIMEOUT_MS: Final = 10_000
 #: Topics whose partitions must be those of the transactions: an answer goes to the partition of its transaction.
 _AS_TRANSACTIONS: Final = (SCORES, ALERTS, FEATURE_ROWS)

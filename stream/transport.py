@@ -7,7 +7,7 @@ Three ideas make the difference between 100 us and 2 us a record, and between 13
 3. topics do not hold each other back. The urgent topic is never paused in aiokafka: its fetch is always under way. The
    others are paused as long as they have no room, because records of theirs that nobody takes would pause the node, too.
 
-What can be lost, and why it is not: see `stream.chunks` (order, acknowledgement, commit) and `ChunkThread.restart` (seek).
+What can be lost, and why it is not: see `stream.chunks` (order, acknowledgement, commit) and `ChunkThread.reposition` (seek).
 """
 
 import asyncio
@@ -179,16 +179,24 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
     async def perform_seek(self) -> None:
         """Go to the committed offsets of the topics that exist now, and announce the assignment."""
         generation = self.app.consumer_generation_id
-        uuids = await retrying(self.settings.identity.uuids, "topic identity")
-        self._epoch = await self._thread.restart({tp: uuids.get(tp.topic) for tp in self.assignment()})
+        uuids = await retrying(self._confirmed_uuids, "topic identity")
+        self._epoch = await self._thread.reposition({tp: uuids.get(tp.topic) for tp in self.assignment()})
         self._void()
         assigned = sorted(TopicPartition(*tp) for tp in self.assignment())
-        self._uuids = {topic: uuids[topic] for topic in self.settings.topics if topic in uuids}
+        self._uuids = uuids
         if assigned and self.settings.on_assigned is not None:
             await self._announce(assigned)
         if generation == self.app.consumer_generation_id:
             self._is_announced.set()
             log.info("partitions_assigned", partitions=[f"{tp.topic}:{tp.partition}" for tp in assigned])
+
+    async def _confirmed_uuids(self) -> dict[str, str]:
+        """Return the UUIDs of all topics. Without one of them the assignment is not whole: the process ends."""
+        uuids = await self.settings.identity.uuids()
+        for topic in self.settings.topics:
+            if topic not in uuids or self._uuids.get(topic, uuids[topic]) != uuids[topic]:
+                self.settings.end(ExitCode.STALE_TOPIC, f"topic {topic} was deleted; if it is not made anew, run `weir topics create`")
+        return uuids
 
     def _void(self) -> None:
         for flow in self.flows.values():

@@ -89,7 +89,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         wanted = self._fetch(list(partitions), is_urgent=is_urgent, timeout_s=timeout_s)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(wanted, self.thread_loop))
 
-    async def restart(self, uuids: Mapping[TopicPartition, str | None]) -> int:
+    async def reposition(self, uuids: Mapping[TopicPartition, str | None]) -> int:
         """Set every assigned partition to its committed offset, or to its beginning where none is valid, in one step.
 
         A committed offset is valid only for the topic whose UUID was stored with it.
@@ -101,9 +101,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             The new epoch.
 
         Raises:
-            RebalanceAgain: The assignment changed meanwhile; another restart follows.
+            RebalanceAgain: The assignment changed meanwhile; another repositioning follows.
         """
-        epoch: int = await self.call_thread(self._restart, uuids)
+        epoch: int = await self.call_thread(self._reposition, uuids)
         return epoch
 
     async def commit(self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str] | None = None) -> bool:
@@ -140,7 +140,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             client.pause(*(tp for tp in wanted if tp in client.assignment()))
         return Fetched(records, self.epoch)
 
-    async def _restart(self, uuids: Mapping[TopicPartition, str | None]) -> int:
+    async def _reposition(self, uuids: Mapping[TopicPartition, str | None]) -> int:
         client = self._ensure_consumer()
         assigned = client.assignment()
         committed = await client._coordinator.fetch_committed_offsets(list(assigned))  # noqa: SLF001 - the public way hides the metadata

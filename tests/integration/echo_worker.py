@@ -69,7 +69,7 @@ def main():
     parser.add_argument("prefix")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--unacknowledged-s", type=float, default=30)
-    parser.add_argument("--loop-s", type=float, default=15)
+    parser.add_argument("--turn-s", type=float, default=15)
     parser.add_argument("--chunk-size", type=int, default=500)
     given = parser.parse_args()
     configure_logs()
@@ -81,7 +81,7 @@ def main():
         yield Pipelines(echo.transactions, echo.labels, echo.on_assigned, echo.before_commit, lambda: {"model": "echo@1"})
         (given.folder / "closed").touch()
 
-    limits = Limits(unacknowledged_s=given.unacknowledged_s, loop_s=given.loop_s)
+    limits = Limits(unacknowledged_s=given.unacknowledged_s, loop_s=given.turn_s)
     settings = WorkerSettings(connection, "echo", chunk_size=given.chunk_size, limits=limits, commit_interval_s=0.2)
     sys.exit(run(settings, build, Metrics()))
 

@@ -1,0 +1,124 @@
+"""A lane acknowledges in order, after the delivery, and never after a failure."""
+
+import asyncio
+
+from domain.errors import StaleTopic, Unavailable
+from stream.chunks import Chunk
+from stream.ending import ExitCode
+from stream.lane import Lane
+from stream.publisher import DeliveryFailed
+
+
+class Deliveries:
+    """A publisher whose deliveries the test confirms."""
+
+    def __init__(self):
+        self.futures = []
+
+    async def publish(self, messages):
+        self.futures.append(asyncio.get_running_loop().create_future())
+        return self.futures[-1]
+
+
+def chunks(n):
+    return [Chunk("t", [i], {}) for i in range(n)]
+
+
+async def stream_of(items, until):
+    for item in items:
+        yield item
+    await until.wait()
+
+
+async def turns():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def run(items, process, check):
+    """Serve `items`; `check(acknowledged, deliveries, ended)` is awaited in the middle of it."""
+
+    async def main():
+        acknowledged, ended, deliveries, over = [], [], Deliveries(), asyncio.Event()
+        lane = Lane(
+            process,
+            deliveries,
+            acknowledged.append,
+            end=lambda code, reason, **_: ended.append((code, reason)),
+            on_delivered=lambda *_: None,
+        )
+        serving = asyncio.create_task(lane.serve(stream_of(items, over)))
+        await turns()
+        await check(acknowledged, deliveries, ended)
+        over.set()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+async def echo(records):
+    return list(records)
+
+
+def test_chunks_are_acknowledged_in_order_after_their_deliveries():
+    items = chunks(2)
+
+    async def check(acknowledged, deliveries, ended):
+        assert len(deliveries.futures) == 2  # the second was processed beside the first's delivery
+        deliveries.futures[1].set_result(None)
+        await turns()
+        assert acknowledged == []
+        deliveries.futures[0].set_result(None)
+        await turns()
+        assert acknowledged == items
+
+    run(items, echo, check)
+
+
+def test_a_failed_delivery_ends_the_process_and_acknowledges_nothing():
+    async def check(acknowledged, deliveries, ended):
+        deliveries.futures[0].set_exception(DeliveryFailed("no"))
+        deliveries.futures[1].set_result(None)
+        await turns()
+        assert acknowledged == []
+        assert ended[0][0] == ExitCode.FAILED
+
+    run(chunks(2), echo, check)
+
+
+def test_an_error_of_the_pipeline_ends_the_process():
+    async def fail(records):
+        raise StaleTopic("new") if records[0] == 0 else ValueError("bug")
+
+    async def is_stale(acknowledged, deliveries, ended):
+        assert ended == [(ExitCode.STALE_TOPIC, "new")]
+        assert deliveries.futures == []
+
+    async def is_failed(acknowledged, deliveries, ended):
+        assert ended[0][0] == ExitCode.FAILED
+
+    run(chunks(1), fail, is_stale)
+    run(chunks(2)[1:], fail, is_failed)
+
+
+def test_a_void_chunk_is_not_processed_and_one_that_becomes_void_while_unavailable_is_given_up():
+    items, tried = chunks(2), []
+    items[0].is_void = True
+
+    async def unavailable(records):
+        tried.append(records[0])
+        items[1].is_void = True
+        raise Unavailable("later")
+
+    async def check(acknowledged, deliveries, ended):
+        await asyncio.wait_for(_until(lambda: tried), 5)
+        assert not items[1].is_taken
+        assert ended == acknowledged == deliveries.futures == []
+
+    run(items, unavailable, check)
+    assert tried == [1]
+
+
+async def _until(condition):
+    while not condition():  # noqa: ASYNC110 - the condition is a list that fills
+        await asyncio.sleep(0)
