@@ -130,7 +130,8 @@ def calibration_start(dataset: Dataset, options: TrainingOptions) -> int:
         half = int(from_end[len(days) // 2 - 1])
         raise TrainingRefused(
             f"too few known frauds: {half} in the newer half of the {len(days)} eligible days ({int(frauds.sum())} in all), "
-            f"calibration needs {options.min_calibration_frauds}; give a longer history or an earlier --from, or wait until more frauds are reported"
+            f"calibration needs {options.min_calibration_frauds}; "
+            "give a longer history or an earlier --from, or wait until more frauds are reported"
         )
     if not frauds[: len(days) - n_days].any():
         raise TrainingRefused(f"no known fraud before the last {n_days} days, which calibrate; give an earlier --from")

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from models.calibration import Platt, log_loss
 from models.categories import CategoryTables
-from models.graph import VECTORS, Graph
+from models.graph import Graph
+from models.graph_input import VECTORS
 from models.members import MEMBERS, Member
 from models.options import TrainingOptions
 from models.sample import Sample

@@ -8,10 +8,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from features.spec import N_FEATURES
 from models.categories import CATEGORY_COLUMNS, CategoryTables
+from models.graph_input import VECTORS
 from models.trees import Nodes
 
-VECTORS: Final = "X"
-"""The graph's input: raw vectors, float32 (n, N_FEATURES), categories as codes."""
 _OPSET: Final = 21
 _ML_OPSET: Final = 3
 _IR_VERSION: Final = 10

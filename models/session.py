@@ -6,6 +6,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models.graph_input import VECTORS
+
 _BLOCK_ROWS = 4096
 
 
@@ -25,7 +27,7 @@ def run_in_blocks(content: bytes, output: str, rows: NDArray[np.float32], n_jobs
     session = open_session(content)
 
     def run(start: int) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = session.run([output], {"X": rows[start : start + _BLOCK_ROWS]})[0]
+        found: NDArray[np.float32] = session.run([output], {VECTORS: rows[start : start + _BLOCK_ROWS]})[0]
         return found
 
     with ThreadPoolExecutor(n_jobs) as threads:
