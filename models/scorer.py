@@ -11,7 +11,6 @@ from domain.errors import BundleRejected
 from features.currency import exponent
 from features.spec import N_FEATURES
 from models.calibration import Platt
-from models.categories import CategoryTables
 from models.contributions import Contributions
 from models.graph_input import VECTORS
 from models.manifest import Manifest
@@ -53,9 +52,9 @@ class Scorer:
         self._reason_ms = self._time_of_one_row()
 
     @property
-    def tables(self) -> CategoryTables:
-        """What each category is worth to the full model."""
-        return self._golden.tables
+    def golden_vectors(self) -> NDArray[np.float32]:
+        """Real vectors of the training, float32 (n, N_FEATURES): the rows that prove a loaded model."""
+        return self._golden.vectors
 
     def score(self, vectors: NDArray[np.float32], *, tier: Tier = Tier.FULL) -> NDArray[np.float64]:
         """Return the calibrated probability of fraud of each row, float64 (n,).
