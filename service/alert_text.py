@@ -6,12 +6,11 @@ from typing import Any, Final
 from rich.text import Text
 
 from domain.decision import Alert, Score
+from features.currency import exponent
 from service.times import format_time
 from stream.records import Record
 
 _COLOURS: Final = {"approve": "green", "review": "yellow", "decline": "bold red"}
-#: Currencies without a minor unit, or with thousandths (ISO 4217); all others have hundredths.
-_DIGITS: Final = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "XAF": 0, "XOF": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}
 
 
 def money(amount_minor: int, currency: str) -> str:
@@ -20,7 +19,7 @@ def money(amount_minor: int, currency: str) -> str:
     >>> money(123456, "EUR"), money(500, "JPY")
     ('1,234.56 EUR', '500 JPY')
     """
-    digits = _DIGITS.get(currency, 2)
+    digits = exponent(currency)
     return f"{amount_minor / 10**digits:,.{digits}f} {currency}"
 
 

@@ -20,8 +20,8 @@ from stream.connection import KafkaConnection
 
 if TYPE_CHECKING:
     from models.registry import FileRegistry
-    from models.scorer import Scorer
 
+    from models.scorer import Scorer
     from monitoring.metrics import Metrics
     from stream.worker import Pipelines, WorkerSettings
 
