@@ -1,0 +1,288 @@
+"""Every log of the feature store obeys the same laws, in memory and in a real Redis."""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+
+import numpy as np
+import polars as pl
+import pytest
+from redis.asyncio import Redis
+
+from domain.decision import FLAG_BITS, Flag
+from domain.transaction import Transaction
+from features import layout as at
+from features.batch import batch_of
+from features.currency import Rates
+from features.history import SCHEMA, normalised
+from features.index import Entry, encode_entry
+from features.keys import Keys
+from features.memory import MemoryLog
+from features.offline import LoggedOrder, replay_in_order
+from features.redis_log import RedisLog
+from features.spec import FeatureSettings, fingerprint
+from features.store import NOT_LATER, Checkpoint, FeatureStore
+from tests.parity.definition import Item
+from tests.parity.kernel_runs import fold_once, records_of
+
+SETTINGS = FeatureSettings()
+RATES = Rates("EUR")
+KEYS = Keys("weir:", fingerprint(SETTINGS))
+START_MS = 1_700_000_000_000
+MINUTE_MS = 60_000
+
+
+@pytest.fixture(params=["memory", "redis"])
+def run(request) -> Callable:
+    """Return a function that runs `law(log)` in an event loop on a fresh log."""
+
+    @asynccontextmanager
+    async def open_log():
+        if request.param == "memory":
+            yield MemoryLog()
+            return
+        client = Redis.from_url(request.getfixturevalue("redis_url"))
+        log = RedisLog(client, sources_key=KEYS.sources, index_ttl_s=1000)
+        await log.load()
+        yield log
+        await client.aclose()
+
+    def run_law(law: Callable[..., Awaitable[None]]) -> None:
+        async def body():
+            async with open_log() as log:
+                await law(log)
+
+        asyncio.run(body())
+
+    return run_law
+
+
+def items(n: int, *, every_ms: int = MINUTE_MS) -> list[Item]:
+    return [Item("transaction", START_MS + i * every_ms, 100 + i, "m", None) for i in range(n)]
+
+
+async def append(log, key: bytes, records) -> bytes:
+    return (await log.append([key], [KEYS.bad(key)], [records.tobytes()], [], []))[0]
+
+
+async def content(log, key: bytes) -> bytes:
+    return log.states[key] if isinstance(log, MemoryLog) else await log._client.get(key)
+
+
+def transactions(n: int, *, cards: int = 5, merchants: int = 3, every_ms: int = MINUTE_MS) -> list[Transaction]:
+    rng = np.random.default_rng(n)
+    return [
+        Transaction(
+            transaction_id=f"t{i}", card_id=f"c{rng.integers(cards)}", merchant_id=f"m{rng.integers(merchants)}",
+            device_id=f"d{rng.integers(4)}" if i % 3 else None, ip=f"i{rng.integers(4)}", amount_minor=int(rng.integers(1, 50_000)),
+            currency="EUR" if i % 11 else "XXX", event_time_ms=START_MS + i * every_ms - int(rng.integers(0, 5)) * 400_000 * (i % 7 == 0),
+            lat=float(rng.uniform(40, 50)), lon=float(rng.uniform(0, 10)), channel="ecom", mcc=5411, country="FR",
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+async def observe(store: FeatureStore, chunk: list[Transaction], source: int, first_offset: int):
+    sources = (np.int64(source) << 48) + np.arange(first_offset, first_offset + len(chunk), dtype=np.int64)
+    append_ms = np.array([t.time_ms for t in chunk], np.int64)
+    return await store.observe(batch_of(chunk, sources, append_ms, RATES), [t.transaction_id for t in chunk], append_ms.tolist())
+
+
+def test_append_returns_the_state_as_it_was(run):
+    async def law(log):
+        records = records_of(items(5))
+        key = KEYS.state(at.CARD, "c")
+        assert await append(log, key, records[:2]) == b""
+        assert await append(log, key, records[2:]) == records[:2].tobytes()
+        assert await content(log, key) == records.tobytes()
+
+    run(law)
+
+
+def test_a_state_of_wrong_length_is_moved_aside_and_the_record_kept(run):
+    async def law(log):
+        key = KEYS.state(at.CARD, "c")
+        records = records_of(items(1))
+        for damage in (b"short", bytes(41)):
+            if isinstance(log, MemoryLog):
+                log.states[key] = damage
+            else:
+                await log._client.set(key, damage)
+            assert await append(log, key, records) == b""
+            assert await content(log, key) == records.tobytes()
+
+    run(law)
+
+
+def test_a_key_of_wrong_type_does_not_stop_the_others(redis_url):
+    async def law():
+        client = Redis.from_url(redis_url)
+        log = RedisLog(client, sources_key=KEYS.sources, index_ttl_s=1000)
+        await log.load()
+        names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
+        await client.lpush(names[1], "not a string")
+        records = records_of(items(1)).tobytes()
+        found = await log.append(names, [KEYS.bad(n) for n in names], [records] * 3, [], [])
+        assert found == [b"", b"", b""]
+        assert await client.mget(names) == [records] * 3
+        assert await client.lrange(KEYS.bad(names[1]), 0, -1) == [b"not a string"]
+        await client.aclose()
+
+    asyncio.run(law())
+
+
+def test_a_checkpoint_needs_the_first_8_and_the_last_32_consumed_bytes(run):
+    async def law(log):
+        key, records = KEYS.state(at.CARD, "c"), records_of(items(10))
+        await append(log, key, records)
+        state = records.tobytes()
+        _, _, head, used = fold_once("card", b"", records, above=4, keep=2)
+        right = Checkpoint(key, state[:8], state[used - 32 : used], used, head)
+        assert await log.checkpoint([right._replace(first=b"x" * 8)]) == 0
+        assert await log.checkpoint([right._replace(last=b"x" * 32)]) == 0
+        assert await log.checkpoint([right]) == 1
+        assert await log.checkpoint([right]) == 0
+        assert await content(log, key) == head + state[used:]
+
+    run(law)
+
+
+def test_the_index_keeps_the_first_entry(run):
+    async def law(log):
+        key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
+        first, second = (encode_entry(Entry(i, START_MS, START_MS, ("c", "m", None, None))) for i in (1, 2))
+        for entry in (first, second):
+            await log.append([key], [KEYS.bad(key)], [records_of(items(1)).tobytes()], [name], [entry])
+        found = await log.label([name], [9], [START_MS + 1], [True])
+        assert found[0] is not None
+        assert found[0][0][: len(first)] == first
+
+    run(law)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_the_latest_label_is_in_force_whatever_the_order_of_arrival(run, order):
+    labels = [(10, START_MS + 1000, True), (11, START_MS + 2000, False), (12, START_MS + 2000, True)]
+
+    async def law(log):
+        key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
+        entry = encode_entry(Entry(1, START_MS, START_MS, ("c", "m", None, None)))
+        await log.append([key], [KEYS.bad(key)], [records_of(items(1)).tobytes()], [name], [entry])
+        changes = []
+        for i in order:
+            source, when, value = labels[i]
+            changes.append((await log.label([name], [source], [when], [value]))[0][1])
+        assert sum(changes) == 1
+        again = [(await log.label([name], [labels[i][0]], [labels[i][1]], [labels[i][2]]))[0][1] for i in order]
+        assert again == changes
+
+    run(law)
+
+
+def test_unknown_and_early_labels_change_nothing(run):
+    async def law(log):
+        key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
+        entry = encode_entry(Entry(1, START_MS, START_MS, ("c", "m", None, None)))
+        await log.append([key], [KEYS.bad(key)], [records_of(items(1)).tobytes()], [name], [entry])
+        found = await log.label([KEYS.index("nobody"), name], [5, 6], [START_MS + 1, START_MS], [True, True])
+        assert found[0] is None
+        assert found[1][1] == NOT_LATER
+        assert (await log.label([name], [7], [START_MS + 1], [True]))[0][1] == 1
+
+    run(law)
+
+
+def test_sources_keep_their_ids_and_new_topics_get_new_ones(run):
+    async def law(log):
+        first = await log.source_ids(["uuid-a:0", "uuid-a:1"])
+        again = await log.source_ids(["uuid-a:1", "uuid-b:0", "uuid-a:0"])
+        assert len(set(first)) == 2
+        assert [again[2], again[0]] == first
+        assert again[1] not in first
+        assert min(first) > at.HISTORY_SOURCE
+
+    run(law)
+
+
+def test_observing_again_gives_the_same_vectors_and_counts_nothing_twice(run):
+    chunk = transactions(60)
+
+    async def law(log):
+        store = FeatureStore(log, KEYS, SETTINGS, RATES)
+        first = await observe(store, chunk, 5, 0)
+        again = await observe(store, chunk, 5, 0)
+        half = await observe(store, chunk[30:], 5, 30)
+        later = await observe(store, [chunk[0]], 5, 60)
+        await store.close()
+        exact = (again.flags & FLAG_BITS[Flag.REPLAY_APPROX]) == 0
+        assert np.array_equal(first.vectors[exact].view(np.int32), again.vectors[exact].view(np.int32))
+        assert np.array_equal(first.positions[exact], again.positions[exact])
+        exact = (half.flags & FLAG_BITS[Flag.REPLAY_APPROX]) == 0
+        assert np.array_equal(first.vectors[30:][exact].view(np.int32), half.vectors[exact].view(np.int32))
+        assert exact.any()
+        n_of_card = sum(t.card_id == chunk[0].card_id for t in chunk)
+        assert later.positions[0, at.CARD] == n_of_card
+
+    run(law)
+
+
+def test_served_vectors_equal_the_offline_twin_bit_for_bit(run):
+    """Late events, unknown currencies, missing devices, labels and corrections included."""
+    stream = transactions(600, cards=20, merchants=6, every_ms=3 * MINUTE_MS)
+
+    async def law(log):
+        store = FeatureStore(log, KEYS, SETTINGS, RATES)
+        rows, vectors, kinds, times, places = [], [], [], [], []
+        offset = count()
+        for first in range(0, len(stream), 50):
+            chunk = stream[first : first + 50]
+            seen = await observe(store, chunk, 5, first)
+            vectors.append(seen.vectors)
+            rows += [t.transaction_id for t in chunk]
+            kinds += [at.TRANSACTION] * len(chunk)
+            times += [t.time_ms for t in chunk]
+            places += seen.positions.tolist()
+            labelled = chunk[::9]
+            for is_fraud, base in ((True, 0), (False, 10_000)):
+                part = labelled if is_fraud else labelled[::3]
+                credited = await store.credit(
+                    [t.transaction_id for t in part], [(6 << 48) + next(offset) for _ in part],
+                    [t.time_ms + 1000 + base for t in part], [is_fraud] * len(part),
+                )  # fmt: skip
+                for t, found in zip(part, credited, strict=True):
+                    rows.append(t.transaction_id)
+                    kinds.append(at.FRAUD if is_fraud else at.FRAUD_UNDONE)
+                    times.append(found.entry.event_ms)
+                    places.append(list(found.positions))
+        await store.close()
+        frame = normalised(pl.DataFrame([{n: getattr(t, n, None) for n in SCHEMA} for t in stream], schema=SCHEMA), "test")
+        order = LoggedOrder(pl.Series("transaction_id", rows), np.array(kinds), np.array(times), np.array(places))
+        kept, replayed = replay_in_order(frame, order, SETTINGS, RATES, start_ms=0)
+        place = {name: i for i, name in enumerate(frame["transaction_id"][kept].to_list())}
+        offline = replayed.vectors[[place[t.transaction_id] for t in stream]]
+        assert replayed.n_misplaced == 0
+        assert np.array_equal(np.concatenate(vectors).view(np.int32), offline.view(np.int32))
+
+    run(law)
+
+
+def test_a_broken_state_is_moved_aside_and_the_entity_starts_anew(run):
+    chunk = transactions(3, cards=1, merchants=1)
+
+    async def law(log):
+        store = FeatureStore(log, KEYS, SETTINGS, RATES)
+        key = KEYS.state(at.CARD, chunk[0].card_id)
+        broken = struct.pack("<q", -0xAD << 48) + bytes(64)
+        if isinstance(log, MemoryLog):
+            log.states[key] = broken
+        else:
+            await log._client.set(key, broken)
+        first = await observe(store, chunk[:1], 5, 0)
+        second = await observe(store, chunk[1:], 5, 1)
+        assert store.n_broken == 1
+        assert first.positions[0, at.CARD] == 0
+        assert second.positions[:, at.CARD].tolist() == [1, 2]
+
+    run(law)
