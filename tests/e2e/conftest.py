@@ -1,0 +1,48 @@
+"""Fixtures of the end-to-end tests: one trained model for all, one installation for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+from features.currency import Rates
+from features.spec import FeatureSettings
+from models.options import Sizes, TrainingOptions
+from models.training import train
+from service.settings import load
+from service.training import register
+from simulate.generate import generate
+from tests.e2e.installation import Installation
+
+DAY_MS = 86_400_000
+PAST_DAYS = 66
+
+
+class Trained(NamedTuple):
+    """A history and the registry with the model trained on its past."""
+
+    registry: Path
+    history: pl.DataFrame
+    start_ms: int
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A small model (the product's members, fewer trees), champion of its registry."""
+    registry = tmp_path_factory.mktemp("model") / "registry"
+    history = generate(n_days=PAST_DAYS + 14, n_cards=1_500, seed=5)
+    start_ms = int(history["event_time_ms"][0]) // DAY_MS * DAY_MS + PAST_DAYS * DAY_MS
+    options = TrainingOptions(min_calibration_frauds=30, sizes=Sizes(boosting_rounds=60, forest_trees=20, extra_trees=20, small_rounds=30))
+    found = train(history, features=FeatureSettings(), rates=Rates("EUR"), options=options, to_ms=start_ms)
+    register(found, load(environ={"WEIR_MODEL_REGISTRY": str(registry)}).settings)
+    return Trained(registry, history.filter(pl.col("event_time_ms") >= start_ms), start_ms)
+
+
+@pytest.fixture
+def installation(trained, broker, redis_url, kafka_prefix, tmp_path) -> Iterator[Installation]:
+    """Topics of its own on the session's broker, an empty Redis, the trained champion."""
+    found = Installation(tmp_path, bootstrap=broker.bootstrap, redis_url=redis_url, prefix=kafka_prefix, registry=trained.registry)
+    yield found
+    found.close()
