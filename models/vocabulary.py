@@ -87,7 +87,8 @@ def _event_sentence(feature: Feature, value: float, facts: Facts) -> Sentence:
     code = code_of(feature)
     if code == "time_of_day":
         angle = math.atan2(facts.value("event_hour_sin"), facts.value("event_hour_cos"))
-        return Sentence(f"used at about {round(angle / (2 * math.pi) * 24) % 24}:00, when fraud is more frequent")
+        when = "a time of day" if math.isnan(angle) else f"about {round(angle / (2 * math.pi) * 24) % 24}:00"
+        return Sentence(f"used at {when}, when fraud is more frequent")
     if code == "weekday":
         return Sentence("used on a day of the week when fraud is more frequent")
     if math.isnan(value):
@@ -178,7 +179,7 @@ def _known_frauds(feature: Feature, _: float, facts: Facts) -> Sentence:
     where = "at this merchant" if feature.entity == "merchant" else "on this card"
     span = int(days.removesuffix("d")) + facts.maturity_days
     if math.isnan(frauds) or frauds < 1:
-        return Sentence(f"share of fraud {where} over all time: {facts.value(f'{feature.entity}_risk_ever'):.1%}")
+        return Sentence(f"share of fraud {where} over all time: {facts.value(f'{feature.entity}_risk_ever'):.2%}")
     return Sentence(f"{frauds:,.0f} known {_plural('fraud', frauds)} {where} in the last {span} days")
 
 
