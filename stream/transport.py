@@ -236,7 +236,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
             except StaleTopic as error:
                 self.settings.end(ExitCode.STALE_TOPIC, str(error))
             except Unavailable as error:
-                log.info("identity_unknown", reason=str(error))
+                log.warning("kafka_unreachable", reason=str(error))
 
 
 class ChunkProducer(driver.Producer):  # type: ignore[misc]  # Faust has no types that mypy follows

@@ -1,6 +1,7 @@
 """The worker: a Faust application that consumes transactions and labels in chunks and publishes their answers."""
 
 import asyncio
+import gc
 import signal
 import tempfile
 import time
@@ -131,6 +132,8 @@ class _Worker:
 
     async def _consume(self) -> None:
         await self._app.start()
+        gc.collect()
+        gc.freeze()  # models and libraries never become garbage; looking through them again and again would cost pauses of 100 ms
         await self._app.wait(self._stop)
         if self._app.crashed:
             self._end(ExitCode.FAILED, f"the stream engine failed: {self._app.crash_reason!r}")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from domain.errors import Unavailable
 from monitoring.metrics import Metrics
+from service.logs import configure
 from stream.connection import KafkaConnection
-from stream.logs import configure_logs
 from stream.records import Message
 from stream.topics import ALERTS, SCORES
 from stream.watchdog import Limits
@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--turn-s", type=float, default=15)
     parser.add_argument("--chunk-size", type=int, default=500)
     given = parser.parse_args()
-    configure_logs()
+    configure()
     connection = KafkaConnection(bootstrap=given.bootstrap, prefix=given.prefix)
     echo = Echo(connection, given.folder)
 

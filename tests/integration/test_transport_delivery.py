@@ -21,9 +21,10 @@ def numbered(n, first=0):
 
 
 def test_a_worker_killed_in_mid_stream_loses_nothing(rig):
-    rig.send(rig.transactions, [*numbered(400), b"wait", *numbered(600, 400)])
+    rig.send(rig.transactions, [*numbered(400), b"wait"])
     worker = rig.start("--chunk-size", "40")
-    until(lambda: rig.n_records(rig.scores) >= 300, log=worker.log)
+    until((rig.folder / "waiting").exists, log=worker.log)
+    rig.send(rig.transactions, numbered(600, 400))
 
     rig.kill(worker)
     (rig.folder / "go").touch()
