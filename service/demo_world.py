@@ -9,7 +9,7 @@ import polars as pl
 from domain.errors import ConfigError
 from features.history import read_history, write_history
 from service.settings import Settings
-from service.wiring import load_champion, rates_of, registry_of
+from service.wiring import load_champion, registry_of
 from simulate.generate import generate
 
 DAY_MS: Final = 86_400_000
@@ -65,13 +65,10 @@ def train_champion(world: World, settings: Settings, progress: Callable[[str, fl
 
 
 def _train(world: World, settings: Settings, progress: Callable[[str, float], None]) -> None:
-    from models.options import TrainingOptions
-    from models.training import train
-    from service.training import register
+    from service.model_training import train_and_register
 
-    options = TrainingOptions(alert_rate=settings.policy.alert_rate, decline_share=settings.policy.decline_share)
-    trained = train(
-        world.history, features=settings.features.definition(), rates=rates_of(settings), options=options, to_ms=world.start_ms,
+    found = train_and_register(
+        world.history, settings, to_ms=world.start_ms,
         progress=lambda stage, share: progress(f"training: {stage}", share),
     )  # fmt: skip
-    registry_of(settings).promote(register(trained, settings))
+    registry_of(settings).promote(found.reference)

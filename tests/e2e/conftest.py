@@ -7,12 +7,9 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from features.currency import Rates
-from features.spec import FeatureSettings
 from models.options import Sizes, TrainingOptions
-from models.training import train
+from service.model_training import train_and_register
 from service.settings import load
-from service.training import register
 from simulate.generate import generate
 from tests.e2e.installation import Installation
 
@@ -35,8 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     history = generate(n_days=PAST_DAYS + 14, n_cards=1_500, seed=5)
     start_ms = int(history["event_time_ms"][0]) // DAY_MS * DAY_MS + PAST_DAYS * DAY_MS
     options = TrainingOptions(min_calibration_frauds=30, sizes=Sizes(boosting_rounds=60, forest_trees=20, extra_trees=20, small_rounds=30))
-    found = train(history, features=FeatureSettings(), rates=Rates("EUR"), options=options, to_ms=start_ms)
-    register(found, load(environ={"WEIR_MODEL_REGISTRY": str(registry)}).settings)
+    settings = load(environ={"WEIR_MODEL_REGISTRY": str(registry)}).settings
+    train_and_register(history, settings, options=options, to_ms=start_ms)
     return Trained(registry, history.filter(pl.col("event_time_ms") >= start_ms), start_ms)
 
 
