@@ -23,7 +23,7 @@ _DIGITS: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 _LEVELS: Final = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
-    "aiokafka": logging.WARNING,
+    "aiokafka": logging.CRITICAL,
     # Every restart of a broker is an error to these, many times a second; the watchdog and the lag tell what matters.
     "aiokafka.consumer.group_coordinator": logging.CRITICAL,
     "aiokafka.consumer.fetcher": logging.CRITICAL,
