@@ -1,8 +1,9 @@
 """The log in Redis: entity states, decision index and sources, by Redis Functions."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
+from time import perf_counter
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
@@ -31,8 +32,19 @@ _TRANSIENT = (
 class RedisLog:
     """States and index entries in one Redis; see `features.store.Log`."""
 
-    def __init__(self, client: Redis, *, sources_key: bytes, index_ttl_s: int) -> None:
+    def __init__(
+        self, client: Redis, *, sources_key: bytes, index_ttl_s: int, on_call: Callable[[float | None], None] = lambda _: None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            client: Does not retry by itself.
+            sources_key: Key of the sources.
+            index_ttl_s: Time that an index entry is kept.
+            on_call: Told the seconds of each round trip, None for one that was not answered.
+        """
         self._client = client
+        self._on_call = on_call
         self._sources_key = sources_key
         self._index_ttl_s = index_ttl_s
 
@@ -104,14 +116,18 @@ class RedisLog:
         return ids
 
     async def _run(self, pipe: Any) -> list[Any]:
+        began = perf_counter()
         try:
             found: list[Any] = await pipe.execute()
         except _TRANSIENT as error:
+            self._on_call(None)
             raise _unavailable(error) from error
         except redis_errors.ResponseError as error:
             if "OOM" in str(error) or "LOADING" in str(error):
+                self._on_call(None)
                 raise _unavailable(error) from error
             raise
+        self._on_call(perf_counter() - began)
         return found
 
 

@@ -20,10 +20,13 @@ from stream.connection import KafkaConnection
 
 if TYPE_CHECKING:
     from models.registry import FileRegistry
-
     from models.scorer import Scorer
     from monitoring.metrics import Metrics
     from stream.worker import Pipelines, WorkerSettings
+
+
+#: Short, because `weir produce` waits for commits between labels and transactions; each costs two small requests.
+_COMMIT_EVERY_S = 0.2
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
@@ -115,7 +118,12 @@ def worker_settings(settings: Settings) -> "WorkerSettings":
     from stream.worker import WorkerSettings
 
     return WorkerSettings(
-        kafka_connection(settings), settings.kafka.group, settings.scoring.chunk_size, settings.monitoring.bind, settings.monitoring.port
+        kafka_connection(settings),
+        settings.kafka.group,
+        settings.scoring.chunk_size,
+        settings.monitoring.bind,
+        settings.monitoring.port,
+        commit_interval_s=_COMMIT_EVERY_S,
     )
 
 
@@ -138,7 +146,10 @@ def pipelines_of(
         client = redis_client(settings)
         try:
             await require_redis(client, settings)
-            log = RedisLog(client, sources_key=keys.sources, index_ttl_s=settings.features.index_days * 86_400)
+            log = RedisLog(
+                client, sources_key=keys.sources, index_ttl_s=settings.features.index_days * 86_400,
+                on_call=lambda seconds: metrics.redis_unavailable.inc() if seconds is None else metrics.redis.observe(seconds),
+            )  # fmt: skip
             await log.load()
             store = FeatureStore(log, keys, definition, rates)
             sources = Sources(store)

@@ -6,8 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import ConfigError
-from features.layout import MAX_SOURCES, OFFSET_BITS
+from features.layout import OFFSET_BITS
 from stream.records import Record, TopicPartition
 
 
@@ -48,17 +47,4 @@ class Sources:
             ((ids[r.topic, r.partition] << OFFSET_BITS) | r.offset for r in records),  # type: ignore[index]  # a TopicPartition equals its tuple
             np.int64,
             len(records),
-        )
-
-
-def check_source_count(n_partitions: int) -> None:
-    """Refuse more source partitions than a state has watermarks for.
-
-    Raises:
-        ConfigError: There are more than 256.
-    """
-    if n_partitions > MAX_SOURCES:
-        raise ConfigError(
-            f"transactions and labels have {n_partitions} partitions together, more than the {MAX_SOURCES} that a state can tell apart: "
-            "use fewer partitions"
         )

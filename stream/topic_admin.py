@@ -8,8 +8,9 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from domain.errors import ConfigError, Unavailable
+from features.layout import MAX_SOURCES
 from stream.connection import KafkaConnection
-from stream.topics import ALERTS, FEATURE_ROWS, SCORES, TOPICS, TRANSACTIONS, Topic
+from stream.topics import ALERTS, FEATURE_ROWS, LABELS, SCORES, TOPICS, TRANSACTIONS, Topic
 
 #: Longest wait for a first answer of any broker.
 BOOTSTRAP_TIMEOUT_MS: Final = 6_000
@@ -182,6 +183,13 @@ def _findings(connection: KafkaConnection, topics: Sequence[Topic], found: dict[
                 "make it anew or add partitions",
                 is_fatal=True,
             )
+    n_sources = sum(found[name].n_partitions for topic in (TRANSACTIONS, LABELS) if (name := connection.topic(topic)) in found)
+    if n_sources > MAX_SOURCES:
+        yield Finding(
+            connection.topic(TRANSACTIONS),
+            f"it and {connection.topic(LABELS)} have {n_sources} partitions, at most {MAX_SOURCES} can be told apart; make them with fewer",
+            is_fatal=True,
+        )
 
 
 def _sentence(error: BaseException) -> str:
