@@ -24,6 +24,9 @@ _PARAMETERS = {
     "min_child_weight": 2,
     "lambda": 2,
     "tree_method": "hist",
+    # Members are fitted beside each other, each on one thread: threads that wait for one another at every node stand still
+    # when the machine is shared, and sums of floats would depend on their number.
+    "nthread": 1,
 }
 
 
@@ -38,10 +41,8 @@ class Boosting:
     @classmethod
     def fit(cls, sample: Sample, options: TrainingOptions) -> Self:
         """Fit on `sample`."""
-        matrix = xgboost.QuantileDMatrix(
-            sample.inputs, sample.target, weight=sample.weight, max_bin=_PARAMETERS["max_bin"], nthread=options.n_jobs
-        )
-        parameters = _PARAMETERS | {"seed": options.seed, "nthread": options.n_jobs}
+        matrix = xgboost.QuantileDMatrix(sample.inputs, sample.target, weight=sample.weight, max_bin=_PARAMETERS["max_bin"], nthread=1)
+        parameters = _PARAMETERS | {"seed": options.seed}
         return cls(xgboost.train(parameters, matrix, options.sizes.boosting_rounds), float(np.log(sample.good_share)))
 
     def logit(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:

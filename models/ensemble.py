@@ -1,6 +1,7 @@
 """The ensemble: calibrated members, their weighted mean on the logit, and which of them earn a weight."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +53,10 @@ class Ensemble:
 
 
 def fit_members(sample: Sample, options: TrainingOptions) -> dict[str, Member]:
-    """Fit every registered member on `sample`."""
-    return {name: fit(sample, options) for name, fit in MEMBERS.items()}
+    """Fit every registered member on `sample`, `n_jobs` at a time; the result does not depend on how many."""
+    with ThreadPoolExecutor(options.n_jobs) as threads:
+        fitted = threads.map(lambda fit: fit(sample, options), MEMBERS.values())
+        return dict(zip(MEMBERS, fitted, strict=True))
 
 
 def fit_mixture(

@@ -46,9 +46,9 @@ class RandomForest:
             "tree_method": "hist",
             "num_parallel_tree": options.sizes.forest_trees,
             "seed": options.seed,
-            "nthread": options.n_jobs,
+            "nthread": 1,
         }
-        matrix = xgboost.QuantileDMatrix(sample.inputs, sample.target, weight=sample.weight, max_bin=256, nthread=options.n_jobs)
+        matrix = xgboost.QuantileDMatrix(sample.inputs, sample.target, weight=sample.weight, max_bin=256, nthread=1)
         return cls(xgboost.train(parameters, matrix, 1), float(np.log(sample.good_share)))
 
     def logit(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:

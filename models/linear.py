@@ -6,6 +6,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression as Solver
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from models.graph import Graph
 from models.options import TrainingOptions
@@ -43,7 +44,8 @@ class LogisticRegression:
         columns *= scale
         np.clip(np.nan_to_num(columns, copy=False, nan=0.0), -_LARGEST, _LARGEST, out=columns)
         solver = Solver(C=_STRENGTH, max_iter=200, tol=1e-3, random_state=options.seed % 2**32)
-        solver.fit(columns, sample.target, sample_weight=sample.weight)
+        with threadpool_limits(1, user_api="blas"):  # as many threads as the machine has would give as many sums
+            solver.fit(columns, sample.target, sample_weight=sample.weight)
         return cls(mean, scale, solver.coef_[0].astype(np.float32), float(solver.intercept_[0] + np.log(sample.good_share)))
 
     def logit(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:

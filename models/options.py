@@ -34,5 +34,5 @@ class TrainingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Good rows that one extremely randomised tree sees."""
     seed: int = 20_260_101
     n_jobs: int = 2
-    """Threads. Fixed, because sums of floats depend on it."""
+    """Threads; what is learnt does not depend on their number."""
     sizes: Sizes = Sizes()

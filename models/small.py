@@ -22,6 +22,7 @@ _PARAMETERS = {
     "min_child_weight": 0.5,
     "lambda": 1,
     "tree_method": "hist",
+    "nthread": 1,
 }
 
 
@@ -38,9 +39,8 @@ class SmallModel:
         parameters = _PARAMETERS | {
             "base_score": float(np.clip(probability.mean(), 1e-6, 0.5)),
             "seed": options.seed,
-            "nthread": options.n_jobs,
         }
-        matrix = xgboost.QuantileDMatrix(inputs, probability, max_bin=_PARAMETERS["max_bin"], nthread=options.n_jobs)
+        matrix = xgboost.QuantileDMatrix(inputs, probability, max_bin=_PARAMETERS["max_bin"], nthread=1)
         return cls(tables, xgboost.train(parameters, matrix, options.sizes.small_rounds))
 
     def logit(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:

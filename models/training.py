@@ -127,9 +127,11 @@ def train(
     with stages.stage("replay"):
         kept = eligible | newest
         vectors = replay(past, features, rates, keep=kept, progress=lambda share: progress("replay", share))
-    dataset = build(past, vectors[eligible[kept]], window)
-    trained = fit(dataset, vectors[newest[kept]], window, options, stages)
-    return trained.finish(name=name, features=features, rates=rates.digest(), warnings=_warnings(past, window, options))
+    dataset, young = build(past, vectors[eligible[kept]], window), vectors[newest[kept]]
+    del vectors  # the largest array there is; both parts are copies
+    return fit(dataset, young, window, options, stages).finish(
+        name=name, features=features, rates=rates.digest(), warnings=_warnings(past, window, options)
+    )
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,7 @@ def _calibrate(dataset: Dataset, start_day: int, options: TrainingOptions, stage
     before, slice_ = dataset.take(dataset.day < start_day), dataset.take(dataset.day >= start_day)
     with stages.stage("calibrate"):
         sample, tables = draw(before, options), CategoryTables.fit(before.vectors, before.target)
+        del before
         members = fit_members(sample, options)
         graph = compile_members(members, tables)
         logits = _member_logits(graph, members, slice_.vectors, options)
@@ -313,7 +316,7 @@ def _warnings(past: pl.DataFrame, window: Window, options: TrainingOptions) -> t
     first = past["event_time_ms"].min()
     assert isinstance(first, int)
     days = (window.from_ms - first) / DAY_MS
-    if days >= options.warm_up_days:
+    if days > options.warm_up_days - 1:
         return ()
     return (
         (

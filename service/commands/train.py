@@ -125,7 +125,14 @@ def _stages() -> Iterator[Callable[[str, float], None]]:
     import sys
 
     if not sys.stderr.isatty():
-        yield lambda stage, share: click.echo(f"done: {_TITLES.get(stage, stage)}", err=True) if share >= 1 else None
+        finished: set[str] = set()
+
+        def tell(stage: str, share: float) -> None:
+            if share >= 1 and stage not in finished:
+                finished.add(stage)
+                click.echo(f"done: {_TITLES[stage]}", err=True)
+
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -23,7 +23,7 @@ from service.wiring import load_champion, rates_of
 from simulate.generate import generate
 from tests.unit.models_synthetic import SMALL
 
-#: Two threads, as in production: their sums must not depend on who is faster.
+#: Two threads, as in production: what is learnt must not depend on which is faster.
 OPTIONS = msgspec.structs.replace(SMALL, min_calibration_frauds=10, warm_up_days=20, n_jobs=2)
 PROGRAM = """
 import sys, msgspec
