@@ -58,6 +58,8 @@ class Rates:
                     found.setdefault(currency, []).append((day, rate))
         except OSError as error:
             raise ConfigError(f"features.rates: cannot read {path}: {error.strerror}") from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"features.rates: {path} is not a CSV file in UTF-8: {error}") from error
         table = {}
         for currency, entries in found.items():
             entries.sort()
@@ -103,7 +105,7 @@ def _parse(line: dict[str, str], place: str) -> tuple[int, str, float]:
     try:
         day = (datetime.fromisoformat(line["date"]).replace(tzinfo=UTC).date() - _EPOCH).days
         currency, rate = line["currency"].strip(), float(line["rate"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"features.rates: {place} must be date,currency,rate with a header of these names; found {dict(line)}") from error
     if not (len(currency) == 3 and currency.isalpha() and currency.isupper() and 0 < rate < float("inf")):
         raise ConfigError(f"features.rates: {place} needs an ISO 4217 code and a rate above 0; found {currency!r}, {rate}")

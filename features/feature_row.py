@@ -8,7 +8,7 @@ u16, number of features u16, the id, the vector as float32.
 import base64
 import struct
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -65,7 +65,10 @@ def decode_row(data: bytes) -> FeatureRow:
     end = _FIXED.size + n_name
     if len(data) != end + 4 * n_features or kind >= len(KINDS):
         raise MalformedRecord("a feature row of the wrong length or kind")
-    name = data[_FIXED.size : end].decode()
+    try:
+        name = data[_FIXED.size : end].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedRecord("a feature row whose transaction id is not UTF-8") from error
     return FeatureRow(name, kind, flags, partition, offset, time_ms, spec.hex(), (card, merchant, device, ip), data[end:])
 
 
@@ -85,13 +88,13 @@ def to_json(row: FeatureRow) -> dict[str, Any]:
 
 class _Line(msgspec.Struct):
     transaction_id: str
-    kind: str
+    kind: Literal["transaction", "fraud", "fraud_undone"]
     source: tuple[str, int, int]
     time_ms: int
     spec: str
     positions: tuple[int, int, int, int]
     flags: list[str]
-    vector: str | None
+    vector: bytes | None
 
 
 class LoggedRows(NamedTuple):
@@ -138,7 +141,7 @@ def read_lines(lines: Iterable[bytes]) -> LoggedRows:
         np.array([r.time_ms for r in rows], np.int64),
         np.array([r.positions for r in rows], np.int64).reshape(len(rows), 4),
         np.array(["replay_approx" not in r.flags for r in rows], np.bool_),
-        [base64.b64decode(r.vector) if r.vector else b"" for r in rows],
+        [r.vector or b"" for r in rows],
         frozenset(r.spec for r in rows),
         n_repeated,
     )

@@ -9,9 +9,19 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 _FIXED: Final = struct.Struct("<BBHqqq")
 _LABEL: Final = struct.Struct("<qqBB6x")
 _VERSION: Final = 1
+FIXED: Final = np.dtype(
+    [("version", "u1"), ("state", "u1"), ("spare", "<u2"), ("source", "<i8"), ("append_ms", "<i8"), ("event_ms", "<i8")]
+)
+"""The part of fixed length, for many entries at once."""
+NO_ID: Final = b"\0\0"
+NO_ANSWER: Final = b"\0\0"
+assert _FIXED.size == FIXED.itemsize
 assert _FIXED.size == 28
 
 
@@ -33,12 +43,22 @@ def encode_entry(entry: Entry, labels: bytes = b"") -> bytes:
     ('c', 'm', None, None)
     """
     parts = [_FIXED.pack(_VERSION, 0, 0, entry.source, entry.append_ms, entry.event_ms)]
-    for entity_id in entry.entities:
-        encoded = b"" if entity_id is None else entity_id.encode()
-        parts.append(len(encoded).to_bytes(2, "little") + encoded)
-    parts.append(b"\0\0")
-    parts.append(labels)
-    return b"".join(parts)
+    parts += [NO_ID if entity_id is None else encode_id(entity_id) for entity_id in entry.entities]
+    return b"".join((*parts, NO_ANSWER, labels))
+
+
+def fixed_parts(source: NDArray[np.int64], append_ms: Sequence[int], event_ms: NDArray[np.int64]) -> list[bytes]:
+    """Return the parts of fixed length of many entries; an entry goes on with four ids and NO_ANSWER."""
+    table = np.zeros(len(source), FIXED)
+    table["version"], table["source"], table["append_ms"], table["event_ms"] = _VERSION, source, append_ms, event_ms
+    content, size = table.tobytes(), FIXED.itemsize
+    return [content[a : a + size] for a in range(0, len(content), size)]
+
+
+def encode_id(entity_id: str) -> bytes:
+    """Return an id as an entry holds it, its length before it."""
+    encoded = entity_id.encode()
+    return len(encoded).to_bytes(2, "little") + encoded
 
 
 def encode_label(source: int, label_ms: int, *, is_fraud: bool, change: int) -> bytes:

@@ -283,6 +283,7 @@ def evaluate(ints: Ints, floats: Floats, entity: int, major: int, maturity_s: in
 @compiled
 def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: Floats) -> None:
     n_slots = _SLOTS[entity]
+    oldest = np.empty(at.N_LEVELS, np.int64)
     for level in range(at.N_LEVELS):
         hop = _HOP_S[level]
         low, high = (now_s - _WINDOW_S[level]) // hop, now_s // hop
@@ -306,13 +307,16 @@ def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: 
         out[column + 2] = mean
         out[column + 3] = math.sqrt(variance) if variance > 0.0 else (0.0 if known > 0 else math.nan)
         out[column + 4] = float(largest) if known > 0 else math.nan
-        occupied = 0
-        oldest = max(low * hop, 1)
-        for slot in range(at.SEEN, at.SEEN + n_slots):
-            if ints[slot] >= oldest:
-                occupied += 1
-        free = max(n_slots - occupied, 0.5)  # a full table: the estimate ends at about 6 times its size
-        out[column + 5] = -float(n_slots) * math.log(free / n_slots)
+        oldest[level] = max(low * hop, 1)
+    occupied = np.zeros(at.N_LEVELS, np.int64)
+    for slot in range(at.SEEN, at.SEEN + n_slots):
+        level = at.N_LEVELS - 1
+        while level >= 0 and ints[slot] >= oldest[level]:  # a longer window holds all that a shorter one holds
+            occupied[level] += 1
+            level -= 1
+    for level in range(at.N_LEVELS):
+        free = max(n_slots - occupied[level], 0.5)  # a full table: the estimate ends at about 6 times its size
+        out[6 * level + 5] = -float(n_slots) * math.log(free / n_slots)
 
 
 @compiled

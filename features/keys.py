@@ -1,5 +1,6 @@
 """Redis key names. `{bucket}` is the hash tag, so that a chunk's keys of one bucket can share one call in a cluster."""
 
+import re
 from typing import Final
 from zlib import crc32
 
@@ -24,7 +25,10 @@ class Keys:
 
     def __init__(self, prefix: str, fingerprint: str) -> None:
         self._states = f"{prefix}fs:{fingerprint[:8]}:"
-        self._bad = f"{prefix}bad:{fingerprint[:8]}:"
+        self.states = self._states.encode()
+        """Prefix of all states."""
+        self.bad = f"{prefix}bad:{fingerprint[:8]}:".encode()
+        """Prefix under which a state of wrong type or content is kept, in the slot it had."""
         self._index = f"{prefix}tx:"
         self.sources = f"{prefix}sources".encode()
         """Hash: topic UUID and partition -> source id."""
@@ -36,15 +40,11 @@ class Keys:
         name = f"{ENTITY_LETTERS[kind]}:{entity_id}"
         return f"{self._states}{{{bucket(name)}}}:{name}".encode()
 
-    def bad(self, state: bytes) -> bytes:
-        """Return where a state of wrong type or content is moved to; the same slot as `state`."""
-        return self._bad.encode() + state.removeprefix(self._states.encode())
-
     def index(self, transaction_id: str) -> bytes:
         """Return the key of a transaction in the decision index."""
         return f"{self._index}{{{bucket(transaction_id)}}}:{transaction_id}".encode()
 
     @property
     def state_pattern(self) -> str:
-        """Match every state of this spec."""
-        return f"{self._states}*"
+        """Match every state of this spec and nothing else, whatever the prefix (a glob of Redis)."""
+        return re.sub(r"([\\*?\[\]])", r"\\\1", self._states) + "*"

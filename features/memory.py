@@ -20,14 +20,14 @@ class MemoryLog:
         self._sources: dict[str, int] = {}
 
     async def append(
-        self, states: Sequence[bytes], bad: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
+        self, states: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
     ) -> list[bytes]:
         """See `features.store.Log`."""
         found = []
-        for key, aside, part in zip(states, bad, records, strict=True):
+        for key, part in zip(states, records, strict=True):
             before = self.states.get(key, b"")
             if len(before) % 8 or 0 < len(before) < at.RECORD_BYTES:
-                self.bad[aside] = before
+                self.bad[key] = before
                 before = b""
             self.states[key] = before + part
             found.append(before)
@@ -45,12 +45,12 @@ class MemoryLog:
                 won += 1
         return won
 
-    async def set_aside(self, states: Sequence[bytes], bad: Sequence[bytes], contents: Sequence[bytes]) -> None:
+    async def set_aside(self, states: Sequence[bytes], contents: Sequence[bytes]) -> None:
         """See `features.store.Log`."""
-        for key, aside, content in zip(states, bad, contents, strict=True):
+        for key, content in zip(states, contents, strict=True):
             state = self.states.get(key, b"")
             if len(state) > len(content) and state.startswith(content):
-                self.bad[aside] = content
+                self.bad[key] = content
                 self.states[key] = state[len(content) :]
 
     async def label(

@@ -30,7 +30,7 @@ from features.fold import (
     checkpoint_room,
     fold,
 )
-from features.index import Entry, decode_entry, encode_entry
+from features.index import NO_ANSWER, NO_ID, Entry, decode_entry, encode_id, fixed_parts
 from features.keys import Keys
 from features.spec import N_FEATURES, FeatureSettings
 
@@ -54,7 +54,7 @@ class Log(Protocol):
     """Where the states lie. All methods raise Unavailable if it does not answer; repeating a call is safe."""
 
     async def append(
-        self, states: Sequence[bytes], bad: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
+        self, states: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
     ) -> list[bytes]:
         """Append each key's records; return the states as they were (b"" = none). Remember index entries that are new."""
         ...
@@ -63,8 +63,8 @@ class Log(Protocol):
         """Put checkpoints in place; return how many won."""
         ...
 
-    async def set_aside(self, states: Sequence[bytes], bad: Sequence[bytes], contents: Sequence[bytes]) -> None:
-        """Move the given first bytes of states to their places for bad ones."""
+    async def set_aside(self, states: Sequence[bytes], contents: Sequence[bytes]) -> None:
+        """Move the given first bytes of states away."""
         ...
 
     async def label(
@@ -110,7 +110,7 @@ class FeatureStore:
         self._offsets = offsets(settings.time_zone)
         self._maturity_s = settings.maturity_days * 86_400
         self._room = checkpoint_room(_MOST_CHECKPOINTS)
-        self._known: tuple[dict[str, tuple[bytes, int]], ...] = tuple({} for _ in range(at.N_ENTITIES))
+        self._known: tuple[dict[str, tuple[bytes, int, bytes]], ...] = tuple({} for _ in range(at.N_ENTITIES))
         self._checkpointing: asyncio.Task[None] | None = None
         self.n_broken = 0
         """States that could not be decoded and were moved aside."""
@@ -130,14 +130,10 @@ class FeatureStore:
         vectors = np.full((n, N_FEATURES), np.nan, np.float32)
         flags = batch.flags.copy()
         index = [self._keys.index(i) for i in transaction_ids]
-        cards, merchants, devices, ips = batch.entities
-        entries = [
-            encode_entry(Entry(source, appended, event, ids))
-            for source, appended, event, *ids in zip(
-                batch.source.tolist(), append_ms, batch.time_ms.tolist(), cards, merchants, devices, ips, strict=True
-            )
-        ]
-        positions = await self._fold(batch, np.zeros(n, np.int64), vectors, flags, index, entries)
+        pairs = self._pairs(batch)
+        fixed = fixed_parts(batch.source, append_ms, batch.time_ms)
+        entries = [b"".join((head, *ids, NO_ANSWER)) for head, *ids in zip(fixed, *pairs.encoded_ids, strict=True)]
+        positions = await self._fold(batch, pairs, np.zeros(n, np.int64), vectors, flags, index, entries)
         evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
         return Observed(vectors, positions, flags)
 
@@ -164,7 +160,7 @@ class FeatureStore:
                 np.zeros(len(rows), np.int64), nothing, nothing, np.empty((0, 3), np.int32), flags,
                 ([e.entities[0] for e in credited], [e.entities[1] for e in credited]),
             )  # fmt: skip
-            positions[rows] = await self._fold(batch, kinds, None, flags, (), ())
+            positions[rows] = await self._fold(batch, self._pairs(batch), kinds, None, flags, (), ())
         approximate = dict(zip(rows, (flags & FLAG_BITS[Flag.REPLAY_APPROX]).tolist(), strict=True))
         return [
             None if entry is None else Credited(entry, changes[i], tuple(positions[i].tolist()), not approximate.get(i))
@@ -179,19 +175,18 @@ class FeatureStore:
     async def _fold(
         self,
         batch: Batch,
+        pairs: "_Pairs",
         kinds: NDArray[np.int64],
         vectors: NDArray[np.float32] | None,
         flags: NDArray[np.uint16],
         index: Sequence[bytes],
         entries: Sequence[bytes],
     ) -> NDArray[np.int64]:
-        pairs = self._pairs(batch)
         records = _records(batch, kinds, pairs)
         content = records.tobytes()
         edges = (pairs.key_start * at.RECORD_BYTES).tolist()
         parts = [content[a:b] for a, b in pairwise(edges)]
-        bad = [self._keys.bad(key) for key in pairs.keys]
-        blobs = await self._log.append(pairs.keys, bad, parts, index, entries)
+        blobs = await self._log.append(pairs.keys, parts, index, entries)
         blob_start = np.zeros(len(blobs) + 1, np.int64)
         np.cumsum([len(blob) >> 3 for blob in blobs], out=blob_start[1:])
         words = np.frombuffer(b"".join(blobs) or bytes(8), np.int64)
@@ -213,33 +208,46 @@ class FeatureStore:
 
     def _pairs(self, batch: Batch) -> "_Pairs":
         """Group the (transaction, entity) pairs by key, in batch order within a key."""
-        slots: dict[bytes, int] = {}
+        keys: list[bytes] = []
         slot: list[int] = []
         row: list[int] = []
-        kind: list[int] = []
+        n_of_kind = []
         hashes = np.zeros((2, len(batch.time_ms)), np.int64)
-        for code, ids in enumerate(batch.entities):
-            known = self._known[code]
+        encoded_ids = []
+        for kind, ids in enumerate(batch.entities):
+            known = self._known[kind]
             if len(known) > _MOST_CACHED:
                 known.clear()
+            slots: dict[str, int] = {}
+            hashed, encoded = [], []
+            before = len(slot)
             for i, entity_id in enumerate(ids):
                 if entity_id is None:
+                    encoded.append(NO_ID)
                     continue
                 found = known.get(entity_id)
                 if found is None:
-                    found = known[entity_id] = (self._keys.state(code, entity_id), counterparty_hash(entity_id))
-                if code <= at.MERCHANT:
-                    hashes[code, i] = found[1]
-                slot.append(slots.setdefault(found[0], len(slots)))
+                    found = known[entity_id] = (self._keys.state(kind, entity_id), counterparty_hash(entity_id), encode_id(entity_id))
+                place = slots.get(entity_id)
+                if place is None:
+                    place = slots[entity_id] = len(keys)
+                    keys.append(found[0])
+                hashed.append(found[1])
+                encoded.append(found[2])
+                slot.append(place)
                 row.append(i)
-                kind.append(code)
+            if kind <= at.MERCHANT:
+                hashes[kind] = hashed  # card and merchant are never missing
+            encoded_ids.append(encoded)
+            n_of_kind.append(len(slot) - before)
         slot_of = np.array(slot, np.int64)
         order = np.argsort(slot_of, kind="stable")
-        key_start = np.zeros(len(slots) + 1, np.int64)
-        np.cumsum(np.bincount(slot_of, minlength=len(slots)), out=key_start[1:])
-        rows, kinds = np.array(row, np.int64)[order], np.array(kind, np.int64)[order]
+        key_start = np.zeros(len(keys) + 1, np.int64)
+        np.cumsum(np.bincount(slot_of, minlength=len(keys)), out=key_start[1:])
+        rows = np.array(row, np.int64)[order]
+        kinds = np.repeat(np.arange(len(n_of_kind)), n_of_kind)[order]
         counterparty = np.where(kinds == at.CARD, hashes[1, rows], hashes[0, rows])
-        return _Pairs(list(slots), key_start, kinds[key_start[:-1]], rows, kinds, counterparty)
+        return _Pairs(keys, key_start, kinds[key_start[:-1]], rows, kinds, counterparty, encoded_ids)
 
     async def _mark(self, pairs: "_Pairs", folded: Folded, flags: NDArray[np.uint16], blobs: Sequence[bytes]) -> None:
         """Set late, stale and replay_approx where a pair says so, and move broken states aside."""
@@ -253,8 +261,7 @@ class FeatureStore:
         broken = np.unique(np.repeat(np.arange(len(pairs.keys)), np.diff(pairs.key_start))[folded.status == BROKEN])
         if len(broken):
             self.n_broken += len(broken)
-            keys = [pairs.keys[k] for k in broken]
-            await self._log.set_aside(keys, [self._keys.bad(key) for key in keys], [blobs[k] for k in broken])
+            await self._log.set_aside([pairs.keys[k] for k in broken], [blobs[k] for k in broken])
 
     def _start_checkpoints(self, pairs: "_Pairs", blobs: Sequence[bytes], parts: Sequence[bytes], made: int) -> None:
         """Put checkpoints in place beside the next chunk; one not made now is made with a later chunk."""
@@ -292,6 +299,8 @@ class _Pairs(NamedTuple):
     kind: NDArray[np.int64]
     """Entity type of each pair."""
     counterparty: NDArray[np.int64]
+    encoded_ids: list[list[bytes]]
+    """Of each transaction by entity type, as an index entry holds them."""
 
 
 def _records(batch: Batch, kinds: NDArray[np.int64], pairs: _Pairs) -> NDArray[np.void]:

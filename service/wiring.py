@@ -147,7 +147,7 @@ def pipelines_of(
         try:
             await require_redis(client, settings)
             log = RedisLog(
-                client, sources_key=keys.sources, index_ttl_s=settings.features.index_days * 86_400,
+                client, keys, index_ttl_s=settings.features.index_days * 86_400,
                 on_call=lambda seconds: metrics.redis_unavailable.inc() if seconds is None else metrics.redis.observe(seconds),
             )  # fmt: skip
             await log.load()

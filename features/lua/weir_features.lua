@@ -10,17 +10,17 @@
 
 local WORD, RECORD, LABEL, MOST_LABELS = 8, 32, 24, 8
 
+-- Where a bad state goes: the same name behind the other prefix, so the same hash tag and slot.
+local function aside(key, prefix, bad_prefix) return bad_prefix .. string.sub(key, #prefix + 1) end
+
 -- weir_append_v1: return every key's state as it was and append this chunk's records, atomically.
--- KEYS: states, then as many places for bad ones. ARGV: ttl s, start of the current UTC day (ms), one group of records per key.
+-- KEYS: states. ARGV: ttl s, start of the current UTC day (ms), prefix of states, prefix of bad ones, one group of records per key.
 -- -> the state before (false: none), or the number 1 where a bad value was moved aside.
 local function append(keys, args)
-  local n = #keys / 2
   local ttl, day = args[1], tonumber(args[2])
-  local states = {}
-  for i = 1, n do states[i] = keys[i] end
-  local out = redis.call('MGET', unpack(states))
-  for i = 1, n do
-    local key, records, state = keys[i], args[i + 2], out[i]
+  local out = redis.call('MGET', unpack(keys))
+  for i = 1, #keys do
+    local key, records, state = keys[i], args[i + 4], out[i]
     local is_bad = false
     if not state then
       is_bad = redis.call('TYPE', key).ok ~= 'none'
@@ -28,8 +28,9 @@ local function append(keys, args)
       is_bad = true
     end
     if is_bad then
-      redis.call('RENAME', key, keys[n + i])
-      redis.call('EXPIRE', keys[n + i], ttl)
+      local bad = aside(key, args[3], args[4])
+      redis.call('RENAME', key, bad)
+      redis.call('EXPIRE', bad, ttl)
       state, out[i] = false, 1
     end
     if state then
@@ -62,15 +63,15 @@ local function checkpoint(keys, args)
 end
 
 -- weir_set_aside_v1: move states whose content cannot be decoded, if they still begin as they were read.
--- KEYS: states, then as many places for bad ones. ARGV: ttl s, the bytes as read, one per key. -> number moved.
+-- KEYS: states. ARGV: ttl s, prefix of states, prefix of bad ones, the bytes as read, one per key. -> number moved.
 -- The records after those bytes belong to the new log and stay.
 local function set_aside(keys, args)
-  local n, moved = #keys / 2, 0
-  for i = 1, n do
-    local key, bytes = keys[i], args[i + 1]
+  local moved = 0
+  for i = 1, #keys do
+    local key, bytes = keys[i], args[i + 3]
     local now = redis.pcall('GET', key)
     if type(now) == 'string' and #now > #bytes and string.sub(now, 1, #bytes) == bytes then
-      redis.call('SET', keys[n + i], bytes, 'EX', args[1])
+      redis.call('SET', aside(key, args[2], args[3]), bytes, 'EX', args[1])
       redis.call('SET', key, string.sub(now, #bytes + 1), 'KEEPTTL')
       moved = moved + 1
     end

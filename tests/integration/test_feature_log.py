@@ -44,7 +44,7 @@ def run(request) -> Callable:
             yield MemoryLog()
             return
         client = Redis.from_url(request.getfixturevalue("redis_url"))
-        log = RedisLog(client, sources_key=KEYS.sources, index_ttl_s=1000)
+        log = RedisLog(client, KEYS, index_ttl_s=1000)
         await log.load()
         yield log
         await client.aclose()
@@ -64,7 +64,7 @@ def items(n: int, *, every_ms: int = MINUTE_MS) -> list[Item]:
 
 
 async def append(log, key: bytes, records) -> bytes:
-    return (await log.append([key], [KEYS.bad(key)], [records.tobytes()], [], []))[0]
+    return (await log.append([key], [records.tobytes()], [], []))[0]
 
 
 async def content(log, key: bytes) -> bytes:
@@ -119,15 +119,15 @@ def test_a_state_of_wrong_length_is_moved_aside_and_the_record_kept(run):
 def test_a_key_of_wrong_type_does_not_stop_the_others(redis_url):
     async def law():
         client = Redis.from_url(redis_url)
-        log = RedisLog(client, sources_key=KEYS.sources, index_ttl_s=1000)
+        log = RedisLog(client, KEYS, index_ttl_s=1000)
         await log.load()
         names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
         await client.lpush(names[1], "not a string")
         records = records_of(items(1)).tobytes()
-        found = await log.append(names, [KEYS.bad(n) for n in names], [records] * 3, [], [])
+        found = await log.append(names, [records] * 3, [], [])
         assert found == [b"", b"", b""]
         assert await client.mget(names) == [records] * 3
-        assert await client.lrange(KEYS.bad(names[1]), 0, -1) == [b"not a string"]
+        assert await client.lrange(names[1].replace(KEYS.states, KEYS.bad), 0, -1) == [b"not a string"]
         await client.aclose()
 
     asyncio.run(law())
@@ -154,7 +154,7 @@ def test_the_index_keeps_the_first_entry(run):
         key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
         first, second = (encode_entry(Entry(i, START_MS, START_MS, ("c", "m", None, None))) for i in (1, 2))
         for entry in (first, second):
-            await log.append([key], [KEYS.bad(key)], [records_of(items(1)).tobytes()], [name], [entry])
+            await log.append([key], [records_of(items(1)).tobytes()], [name], [entry])
         found = await log.label([name], [9], [START_MS + 1], [True])
         assert found[0] is not None
         assert found[0][0][: len(first)] == first
@@ -169,7 +169,7 @@ def test_the_latest_label_is_in_force_whatever_the_order_of_arrival(run, order):
     async def law(log):
         key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
         entry = encode_entry(Entry(1, START_MS, START_MS, ("c", "m", None, None)))
-        await log.append([key], [KEYS.bad(key)], [records_of(items(1)).tobytes()], [name], [entry])
+        await log.append([key], [records_of(items(1)).tobytes()], [name], [entry])
         changes = []
         for i in order:
             source, when, value = labels[i]
@@ -185,7 +185,7 @@ def test_unknown_and_early_labels_change_nothing(run):
     async def law(log):
         key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
         entry = encode_entry(Entry(1, START_MS, START_MS, ("c", "m", None, None)))
-        await log.append([key], [KEYS.bad(key)], [records_of(items(1)).tobytes()], [name], [entry])
+        await log.append([key], [records_of(items(1)).tobytes()], [name], [entry])
         found = await log.label([KEYS.index("nobody"), name], [5, 6], [START_MS + 1, START_MS], [True, True])
         assert found[0] is None
         assert found[1][1] == NOT_LATER
