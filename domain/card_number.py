@@ -1,8 +1,13 @@
 """Recognise payment card numbers, so that they are refused and never printed."""
 
 import re
+from typing import Final
 
-_SEPARATORS = str.maketrans("", "", " -")
+_SEPARATORS: Final = str.maketrans("", "", " -")
+_LENGTHS: Final = range(13, 20)
+#: Digits, perhaps in groups, that are long enough to hold a card number.
+_DIGIT_RUN: Final = re.compile(r"[0-9](?:[ -]*[0-9]){12,}")
+_CARD_ID: Final = re.compile(rb'"card_id"\s*:\s*"?([0-9](?:[ -]*[0-9]){12,18})(?![0-9])')
 
 
 def is_card_number(text: str) -> bool:
@@ -13,17 +18,42 @@ def is_card_number(text: str) -> bool:
     """
     if not (digits := text.translate(_SEPARATORS)).isdecimal() or not digits.isascii():
         return False
-    return 13 <= len(digits) <= 19 and _luhn_sum(digits) % 10 == 0
+    return len(digits) in _LENGTHS and _luhn_sum(digits) % 10 == 0
+
+
+def has_card_number(text: str) -> bool:
+    """Tell whether a card number stands anywhere in `text`, also beside other digits.
+
+    >>> has_card_number("12 4111-1111-1111-1111"), has_card_number("12 4111-1111")
+    (True, False)
+    """
+    return any(
+        is_card_number(digits[first : first + length])
+        for run in _DIGIT_RUN.findall(text)
+        for digits in [run.translate(_SEPARATORS)]
+        for first in range(len(digits) - _LENGTHS.start + 1)
+        for length in _LENGTHS
+    )
+
+
+def card_number_in(record: bytes) -> str | None:
+    """Return the card number that JSON bytes, perhaps broken ones, give as `card_id`; None if there is none.
+
+    >>> card_number_in(b'{"card_id": 4111111111111111, "amount_minor":')
+    '4111111111111111'
+    """
+    found = (match[1].decode() for match in _CARD_ID.finditer(record))
+    return next((digits for digits in found if is_card_number(digits)), None)
 
 
 def mask_card_number(data: bytes, digits: str) -> bytes:
-    """Return `data` with every occurrence of `digits` replaced by stars, its last four digits kept.
+    """Return `data` with every occurrence of `digits`, however grouped, replaced by stars; the last four characters stay.
 
     >>> mask_card_number(b'{"card_id":"4111111111111111"}', "4111111111111111")
     b'{"card_id":"************1111"}'
     """
-    masked = "*" * (len(digits) - 4) + digits[-4:]
-    return re.sub(re.escape(digits.encode()), masked.encode(), data)
+    grouped = "[ -]*".join(digits.translate(_SEPARATORS))
+    return re.sub(grouped.encode(), lambda found: b"*" * (len(found[0]) - 4) + found[0][-4:], data)
 
 
 def _luhn_sum(digits: str) -> int:

@@ -106,4 +106,4 @@ class Alert(Score, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     merchant_id: str
     reasons: tuple[Reason, ...]
     """At most five, the strongest first."""
-    extra: msgspec.Raw | None = None
+    extra: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -22,7 +22,7 @@ class WeirError(Exception):
     """Root of all errors that weir raises on purpose; its text is fit for a terminal."""
 
 
-class RejectedRecord(WeirError):  # noqa: N818 - a verdict about the record, read as one
+class RejectedRecord(WeirError):
     """The record goes to the dead-letter topic.
 
     Attributes:
@@ -72,7 +72,7 @@ class UnknownTransaction(RejectedRecord):
         )
 
 
-class Unavailable(WeirError):  # noqa: N818 - a state of the other side, not of ours
+class Unavailable(WeirError):
     """Kafka or Redis does not answer now; the record is fine, try again."""
 
 

@@ -4,8 +4,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from domain.card_number import is_card_number
+from domain.errors import CardNumberRejected, InvalidRecord
 from domain.transaction import Identifier, TimeMs
-from domain.wire import decode, invalid
+from domain.wire import decode
 
 LabelSource = Literal["chargeback", "analyst", "customer", "rule"]
 SOURCES: Final[tuple[LabelSource, ...]] = ("chargeback", "analyst", "customer", "rule")
@@ -39,6 +41,13 @@ def decode_label(data: bytes | None) -> Label:
         RejectedRecord: The record can never be applied; the error's reason says why.
     """
     label = decode(_DECODER, data)
+    if label.card_id is not None and is_card_number(label.card_id):
+        raise CardNumberRejected(label.card_id)
     if label.event_time_ms is not None and label.label_time_ms <= label.event_time_ms:
-        raise invalid("label_time_ms", label.label_time_ms, f"later than event_time_ms ({label.event_time_ms})")
+        raise not_later(label.label_time_ms, label.event_time_ms)
     return label
+
+
+def not_later(label_ms: int, event_ms: int) -> InvalidRecord:
+    """Return the error of a label that is not later than its event."""
+    return InvalidRecord("label_time_ms", f"label_time_ms must be later than the event; found {event_ms - label_ms} ms before it")

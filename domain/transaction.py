@@ -10,8 +10,10 @@ from domain.errors import CardNumberRejected
 from domain.wire import decode, invalid
 
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-#: Milliseconds since the epoch, up to the end of the year 9999.
-TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=253_402_300_800_000)]
+END_OF_TIME_MS: Final = 253_402_300_800_000
+"""The year 10000, in milliseconds since the epoch."""
+TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=END_OF_TIME_MS)]
+"""Milliseconds since the epoch, up to the end of the year 9999."""
 
 CHANNELS: Final = ("pos", "ecom", "atm", "contactless", "moto", "other")
 LONGEST_EXTRA_BYTES: Final = 2048
@@ -26,7 +28,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """Opaque token; never a card number."""
     amount_minor: Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]
     """Minor units of `currency` (1999 is 19.99 EUR), so that sums stay exact."""
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", max_length=3)]
     """ISO 4217 code."""
     merchant_id: Identifier
     """Merchant or terminal: the place that can go bad."""
@@ -38,7 +40,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     ip: Identifier | None = None
     mcc: Annotated[int, msgspec.Meta(ge=0, le=9999)] | None = None
     """Merchant category code (ISO 18245)."""
-    country: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")] | None = None
+    country: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$", max_length=2)] | None = None
     """ISO 3166 alpha-2, of the merchant."""
     channel: str | None = None
     """One of CHANNELS; any other value becomes `other`."""
@@ -47,7 +49,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     lon: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
     """Degrees east, of the terminal."""
     account_age_days: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] | None = None
-    extra: msgspec.Raw | None = None
+    extra: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object of at most LONGEST_EXTRA_BYTES, carried untouched to the alert."""
 
     @property
@@ -77,11 +79,15 @@ def decode_transaction(data: bytes | None) -> Transaction:
     changes: dict[str, object] = {}
     if record.event_time_ms is None:
         changes["event_time_ms"] = _parse_time(record.event_time)
+    if record.event_time is not None:
         changes["event_time"] = None
     if record.channel is not None and record.channel not in CHANNELS:
         changes["channel"] = "other"
-    if record.extra is not None:
-        _check_extra(record.extra)
+    if isinstance(record.extra, msgspec.Raw):
+        if bytes(record.extra) == b"null":
+            changes["extra"] = msgspec.UNSET
+        else:
+            _check_extra(bytes(record.extra))
     return msgspec.structs.replace(record, **changes) if changes else record
 
 
@@ -94,15 +100,18 @@ def _parse_time(text: str | None) -> int:
         raise invalid("event_time", text, "ISO-8601 with offset, like 2026-01-31T12:00:00+01:00") from None
     if time.tzinfo is None:
         raise invalid("event_time", text, "ISO-8601 with an offset from UTC, like 2026-01-31T12:00:00+01:00")
-    seconds = round(time.timestamp() * 1000)
-    if seconds < 0:
-        raise invalid("event_time", text, "1970-01-01 or later")
-    return seconds
+    time_ms = round(time.timestamp() * 1000)
+    if not 0 <= time_ms < END_OF_TIME_MS:
+        raise invalid("event_time", text, "from 1970-01-01 to the end of the year 9999, UTC")
+    return time_ms
 
 
-def _check_extra(extra: msgspec.Raw) -> None:
-    size = len(bytes(extra))
-    if size > LONGEST_EXTRA_BYTES:
-        raise invalid("extra", f"{size} bytes", f"an object of at most {LONGEST_EXTRA_BYTES} bytes")
-    if not bytes(extra).lstrip().startswith(b"{"):
-        raise invalid("extra", bytes(extra).decode("utf-8", "replace"), "a JSON object")
+def _check_extra(extra: bytes) -> None:
+    if len(extra) > LONGEST_EXTRA_BYTES:
+        raise invalid("extra", f"{len(extra)} bytes", f"an object of at most {LONGEST_EXTRA_BYTES} bytes")
+    try:
+        text = extra.decode()
+    except UnicodeDecodeError as error:
+        raise invalid("extra", f"{len(extra)} bytes", "a JSON object in UTF-8") from error
+    if not text.startswith("{"):
+        raise invalid("extra", text, "a JSON object")

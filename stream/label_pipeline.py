@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from domain.decision import FLAG_BITS, Flag
-from domain.errors import InvalidRecord, RejectedRecord, UnknownTransaction
-from domain.label import Label, decode_label
+from domain.errors import RejectedRecord, UnknownTransaction
+from domain.label import Label, decode_label, not_later
 from features.feature_row import FeatureRow, encode_row
 from features.layout import FRAUD, FRAUD_UNDONE
 from features.store import NOT_LATER, Credited
@@ -62,8 +62,7 @@ class LabelPipeline:
             if found is None:
                 messages.append(self._reject(record, UnknownTransaction()))
             elif found.change == NOT_LATER:
-                rule = f"label_time_ms must be later than the event ({found.entry.event_ms}); found {label.label_time_ms}"
-                messages.append(self._reject(record, InvalidRecord("label_time_ms", rule)))
+                messages.append(self._reject(record, not_later(label.label_time_ms, found.entry.event_ms)))
             elif found.change:
                 messages.append(self._row(record, label, found))
         self._metrics.labels.inc(len(kept))
