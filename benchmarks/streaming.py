@@ -1,8 +1,10 @@
 """Throughput and latency of the whole way: appended transactions to acknowledged answers."""
 
 import asyncio
+import re
 import time
 from typing import Any, Final
+from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +79,7 @@ async def _throughput(place: Stage, records: HistoryRecords, first: int, n: int)
     worker = await asyncio.to_thread(worker_context.__enter__)
     before = place.cpu(worker)
     await appended.wait(n)
-    after, memory = place.cpu(worker), memory_mb(worker.pid)
+    after, memory, stages = place.cpu(worker), memory_mb(worker.pid), await asyncio.to_thread(_stages_us, place.settings.monitoring.port, n)
     await reading
     await asyncio.to_thread(worker_context.__exit__, None, None, None)
     answered = np.sort(appended.times_ms()[1])
@@ -87,6 +89,7 @@ async def _throughput(place: Stage, records: HistoryRecords, first: int, n: int)
         "tx_per_s": round((n - start) / seconds),
         "transactions": n,
         "worker_mb": memory,
+        "stages_us_per_tx": stages,
         "cpu_us_per_tx": {name: round(1e6 * (b - a) / n, 1) for name, a, b in zip(before._fields, before, after, strict=True)},
     }
 
@@ -118,3 +121,11 @@ async def _latency(place: Stage, records: HistoryRecords, first: int, rate: int,
     found = (answers - transactions)[int(_WARM_UP * n) :]
     p50, p99, p999 = np.percentile(found, [50, 99, 99.9]).tolist()
     return {"p50": round(p50, 1), "p99": round(p99, 1), "p999": round(p999, 1), "transactions": n}
+
+
+def _stages_us(port: int, n: int) -> dict[str, float]:
+    """Return the wall time of each stage per transaction, from the worker's metrics."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5.0) as answer:
+        text = answer.read().decode()
+    found = re.findall(r'^weir_stage_seconds_sum\{stage="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    return {name: round(1e6 * float(seconds) / n, 1) for name, seconds in found}

@@ -5,8 +5,8 @@ as the records of one source are observed in order and a failed call is repeated
 """
 
 import asyncio
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from domain.decision import FLAG_BITS, Flag
 from domain.errors import Unavailable
 from features import layout as at
-from features.batch import Batch, counterparty_hash
+from features.batch import Batch
 from features.clock import offsets
 from features.currency import Rates
 from features.event import evaluate_events
@@ -30,14 +30,14 @@ from features.fold import (
     checkpoint_room,
     fold,
 )
-from features.index import NO_ANSWER, NO_ID, Entry, decode_entry, encode_id, fixed_parts
+from features.index import NO_ANSWER, Entry, decode_entry, fixed_parts
 from features.keys import Keys
+from features.pairs import Grouping, Pairs
 from features.spec import N_FEATURES, FeatureSettings
 
 #: Change of a label that was not noted: it is not later than its event.
 NOT_LATER = 2
 _MOST_CHECKPOINTS = 64
-_MOST_CACHED = 200_000
 
 
 class Checkpoint(NamedTuple):
@@ -110,8 +110,10 @@ class FeatureStore:
         self._offsets = offsets(settings.time_zone)
         self._maturity_s = settings.maturity_days * 86_400
         self._room = checkpoint_room(_MOST_CHECKPOINTS)
-        self._known: tuple[dict[str, tuple[bytes, int, bytes]], ...] = tuple({} for _ in range(at.N_ENTITIES))
-        self._checkpointing: asyncio.Task[None] | None = None
+        self._grouping = Grouping(keys)
+        self._is_checkpointing = False
+        self._compactions: set[asyncio.Task[None]] = set()
+        self._repairs: set[asyncio.Task[None]] = set()
         self.n_broken = 0
         """States that could not be decoded and were moved aside."""
 
@@ -126,16 +128,29 @@ class FeatureStore:
         Raises:
             Unavailable: Perhaps some entities remember it; observe the same batch again.
         """
-        n = len(transaction_ids)
-        vectors = np.full((n, N_FEATURES), np.nan, np.float32)
-        flags = batch.flags.copy()
+        return (await self.begin(batch, transaction_ids, append_ms))()
+
+    async def begin(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Callable[[], Observed]:
+        """Remember the transactions; return what computes their vectors, so that the next batch can begin before.
+
+        Raises:
+            Unavailable: Perhaps some entities remember it; begin the same batch again, before anything later.
+        """
+        pairs = self._grouping.of(batch)
         index = [self._keys.index(i) for i in transaction_ids]
-        pairs = self._pairs(batch)
         fixed = fixed_parts(batch.source, append_ms, batch.time_ms)
         entries = [b"".join((head, *ids, NO_ANSWER)) for head, *ids in zip(fixed, *pairs.encoded_ids, strict=True)]
-        positions = await self._fold(batch, pairs, np.zeros(n, np.int64), vectors, flags, index, entries)
-        evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
-        return Observed(vectors, positions, flags)
+        n = len(transaction_ids)
+        appended = await self._append(batch, pairs, np.zeros(n, np.int64), index, entries)
+
+        def finish() -> Observed:
+            vectors = np.full((n, N_FEATURES), np.nan, np.float32)
+            flags = batch.flags.copy()
+            positions = self._fold(appended, vectors, flags)
+            evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
+            return Observed(vectors, positions, flags)
+
+        return finish
 
     async def credit(
         self, transaction_ids: Sequence[str], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
@@ -160,7 +175,7 @@ class FeatureStore:
                 np.zeros(len(rows), np.int64), nothing, nothing, np.empty((0, 3), np.int32), flags,
                 ([e.entities[0] for e in credited], [e.entities[1] for e in credited]),
             )  # fmt: skip
-            positions[rows] = await self._fold(batch, self._pairs(batch), kinds, None, flags, (), ())
+            positions[rows] = self._fold(await self._append(batch, self._grouping.of(batch), kinds, (), ()), None, flags)
         approximate = dict(zip(rows, (flags & FLAG_BITS[Flag.REPLAY_APPROX]).tolist(), strict=True))
         return [
             None if entry is None else Credited(entry, changes[i], tuple(positions[i].tolist()), not approximate.get(i))
@@ -168,25 +183,21 @@ class FeatureStore:
         ]
 
     async def close(self) -> None:
-        """Wait for the checkpoint under way."""
-        if self._checkpointing is not None:
-            await self._checkpointing
+        """Wait for what is under way beside the chunks."""
+        await asyncio.gather(*self._compactions, *self._repairs)
 
-    async def _fold(
-        self,
-        batch: Batch,
-        pairs: "_Pairs",
-        kinds: NDArray[np.int64],
-        vectors: NDArray[np.float32] | None,
-        flags: NDArray[np.uint16],
-        index: Sequence[bytes],
-        entries: Sequence[bytes],
-    ) -> NDArray[np.int64]:
-        records = _records(batch, kinds, pairs)
-        content = records.tobytes()
-        edges = (pairs.key_start * at.RECORD_BYTES).tolist()
-        parts = [content[a:b] for a, b in pairwise(edges)]
-        blobs = await self._log.append(pairs.keys, parts, index, entries)
+    async def _append(
+        self, batch: Batch, pairs: Pairs, kinds: NDArray[np.int64], index: Sequence[bytes], entries: Sequence[bytes]
+    ) -> "_Appended":
+        if self._repairs:  # a state is being moved aside: what is appended now belongs behind that
+            await asyncio.gather(*self._repairs)
+        records = pairs.records(batch, kinds)
+        parts = pairs.split(records)
+        return _Appended(pairs, records, parts, await self._log.append(pairs.keys, parts, index, entries))
+
+    def _fold(self, appended: "_Appended", vectors: NDArray[np.float32] | None, flags: NDArray[np.uint16]) -> NDArray[np.int64]:
+        """Write vectors and flags; return the places in the logs, (n, N_ENTITIES)."""
+        pairs, records, parts, blobs = appended
         blob_start = np.zeros(len(blobs) + 1, np.int64)
         np.cumsum([len(blob) >> 3 for blob in blobs], out=blob_start[1:])
         words = np.frombuffer(b"".join(blobs) or bytes(8), np.int64)
@@ -199,57 +210,15 @@ class FeatureStore:
             self._maturity_s, np.empty((0, 0), np.float32) if vectors is None else vectors, folded, room, room.words.view(np.float64),
             CHECKPOINT_ABOVE, KEEP_RAW,
         )  # fmt: skip
-        if made:
-            self._start_checkpoints(pairs, blobs, parts, made)
-        await self._mark(pairs, folded, flags, blobs)
+        if made and not self._is_checkpointing:
+            self._is_checkpointing = True
+            self._beside(self._checkpoint(self._checkpoints(pairs, blobs, parts, made)), self._compactions)
+        self._mark(pairs, folded, flags, blobs)
         positions = np.full((len(flags), at.N_ENTITIES), -1, np.int64)
         positions[pairs.row, pairs.kind] = folded.positions
         return positions
 
-    def _pairs(self, batch: Batch) -> "_Pairs":
-        """Group the (transaction, entity) pairs by key, in batch order within a key."""
-        keys: list[bytes] = []
-        slot: list[int] = []
-        row: list[int] = []
-        n_of_kind = []
-        hashes = np.zeros((2, len(batch.time_ms)), np.int64)
-        encoded_ids = []
-        for kind, ids in enumerate(batch.entities):
-            known = self._known[kind]
-            if len(known) > _MOST_CACHED:
-                known.clear()
-            slots: dict[str, int] = {}
-            hashed, encoded = [], []
-            before = len(slot)
-            for i, entity_id in enumerate(ids):
-                if entity_id is None:
-                    encoded.append(NO_ID)
-                    continue
-                found = known.get(entity_id)
-                if found is None:
-                    found = known[entity_id] = (self._keys.state(kind, entity_id), counterparty_hash(entity_id), encode_id(entity_id))
-                place = slots.get(entity_id)
-                if place is None:
-                    place = slots[entity_id] = len(keys)
-                    keys.append(found[0])
-                hashed.append(found[1])
-                encoded.append(found[2])
-                slot.append(place)
-                row.append(i)
-            if kind <= at.MERCHANT:
-                hashes[kind] = hashed  # card and merchant are never missing
-            encoded_ids.append(encoded)
-            n_of_kind.append(len(slot) - before)
-        slot_of = np.array(slot, np.int64)
-        order = np.argsort(slot_of, kind="stable")
-        key_start = np.zeros(len(keys) + 1, np.int64)
-        np.cumsum(np.bincount(slot_of, minlength=len(keys)), out=key_start[1:])
-        rows = np.array(row, np.int64)[order]
-        kinds = np.repeat(np.arange(len(n_of_kind)), n_of_kind)[order]
-        counterparty = np.where(kinds == at.CARD, hashes[1, rows], hashes[0, rows])
-        return _Pairs(keys, key_start, kinds[key_start[:-1]], rows, kinds, counterparty, encoded_ids)
-
-    async def _mark(self, pairs: "_Pairs", folded: Folded, flags: NDArray[np.uint16], blobs: Sequence[bytes]) -> None:
+    def _mark(self, pairs: Pairs, folded: Folded, flags: NDArray[np.uint16], blobs: Sequence[bytes]) -> None:
         """Set late, stale and replay_approx where a pair says so, and move broken states aside."""
         for mask, flag in (
             ((folded.lateness & PAIR_LATE) > 0, Flag.LATE),
@@ -261,57 +230,45 @@ class FeatureStore:
         broken = np.unique(np.repeat(np.arange(len(pairs.keys)), np.diff(pairs.key_start))[folded.status == BROKEN])
         if len(broken):
             self.n_broken += len(broken)
-            await self._log.set_aside([pairs.keys[k] for k in broken], [blobs[k] for k in broken])
+            self._beside(self._log.set_aside([pairs.keys[k] for k in broken], [blobs[k] for k in broken]), self._repairs)
 
-    def _start_checkpoints(self, pairs: "_Pairs", blobs: Sequence[bytes], parts: Sequence[bytes], made: int) -> None:
-        """Put checkpoints in place beside the next chunk; one not made now is made with a later chunk."""
-        if self._checkpointing is not None and not self._checkpointing.done():
-            return
+    def _checkpoints(self, pairs: Pairs, blobs: Sequence[bytes], parts: Sequence[bytes], made: int) -> list[Checkpoint]:
         room = self._room
         content = room.words[: room.start[made]].tobytes()
-        checkpoints = []
+        found = []
         for j in range(made):
             k, used = int(room.key[j]), int(room.used_bytes[j])
             state = blobs[k] + parts[k]
-            checkpoints.append(
-                Checkpoint(
-                    pairs.keys[k], state[:8], state[used - at.RECORD_BYTES : used], used, content[8 * room.start[j] : 8 * room.start[j + 1]]
-                )
-            )
-        self._checkpointing = asyncio.create_task(self._checkpoint(checkpoints))
+            snapshot = content[8 * room.start[j] : 8 * room.start[j + 1]]
+            found.append(Checkpoint(pairs.keys[k], state[:8], state[used - at.RECORD_BYTES : used], used, snapshot))
+        return found
 
     async def _checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Put checkpoints in place beside the next chunk; one that is lost is made again with a later chunk."""
         try:
             await self._log.checkpoint(checkpoints)
-        except Unavailable:
-            return  # only a compaction: the states are complete without it, the next chunk makes it again
+        finally:
+            self._is_checkpointing = False
+
+    @staticmethod
+    def _beside(work: Coroutine[None, None, object], tasks: set[asyncio.Task[None]]) -> None:
+        """Do what states can do without: they stay complete, and the next chunk asks for it again."""
+
+        async def run() -> None:
+            with suppress(Unavailable):
+                await work
+
+        task = asyncio.create_task(run())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
-class _Pairs(NamedTuple):
-    """A chunk's (transaction, entity) pairs, grouped by key."""
+class _Appended(NamedTuple):
+    """A chunk whose records are in the logs."""
 
-    keys: list[bytes]
-    key_start: NDArray[np.int64]
-    """First pair of each key, and the end."""
-    key_kind: NDArray[np.int64]
-    row: NDArray[np.int64]
-    """Transaction of each pair."""
-    kind: NDArray[np.int64]
-    """Entity type of each pair."""
-    counterparty: NDArray[np.int64]
-    encoded_ids: list[list[bytes]]
-    """Of each transaction by entity type, as an index entry holds them."""
-
-
-def _records(batch: Batch, kinds: NDArray[np.int64], pairs: _Pairs) -> NDArray[np.void]:
-    row = pairs.row
-    records = np.zeros(len(row), at.RECORD)
-    records["source"] = batch.source[row]
-    records["time_ms"] = batch.time_ms[row]
-    records["amount"] = np.maximum(batch.amount[row], 0)
-    records["flags"] = (batch.amount[row] < 0) * at.AMOUNT_UNKNOWN
-    records["counterparty"] = pairs.counterparty
-    records["lat"] = batch.lat[row]
-    records["lon"] = batch.lon[row]
-    records["kind"] = kinds[row]
-    return records
+    pairs: Pairs
+    records: NDArray[np.void]
+    parts: list[bytes]
+    """Records of each key."""
+    blobs: list[bytes]
+    """State of each key before them."""

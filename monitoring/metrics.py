@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from domain.decision import Flag, Outcome, Tier
 from domain.errors import CardNumberRejected, InvalidRecord, MalformedRecord, UnknownTransaction
 
-STAGES: Final = ("decode", "observe", "score", "decide", "publish")
+STAGES: Final = ("decode", "observe", "fold", "score", "decide", "publish")
 """The way of a transaction; each stage is timed per chunk."""
 _ERRORS: Final = tuple(error.__name__ for error in (MalformedRecord, InvalidRecord, CardNumberRejected, UnknownTransaction))
 _LATENCY_S: Final = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)

@@ -13,7 +13,7 @@ from features.store import NOT_LATER, Credited
 from monitoring.metrics import Metrics
 from stream.dead_letter import dead_letter
 from stream.pipeline import OutputTopics
-from stream.records import Message, Record
+from stream.records import Answers, Message, Record
 from stream.sources import Sources
 
 
@@ -37,8 +37,8 @@ class LabelPipeline:
         self._topics = topics
         self._metrics = metrics
 
-    async def process(self, records: Sequence[Record]) -> list[Message]:
-        """Return the feature rows of what changed, and the dead letters.
+    async def process(self, records: Sequence[Record]) -> Answers:
+        """Apply the labels of a chunk; return what gives the feature rows of what changed, and the dead letters.
 
         Raises:
             Unavailable: Perhaps some labels are applied; process the same records again.
@@ -51,7 +51,7 @@ class LabelPipeline:
             except RejectedRecord as error:
                 messages.append(self._reject(record, error))
         if not kept:
-            return messages
+            return lambda: messages
         credited = await self._store.credit(
             [label.transaction_id for _, label in kept],
             self._sources.of([record for record, _ in kept]).tolist(),
@@ -67,7 +67,7 @@ class LabelPipeline:
                 messages.append(self._row(record, label, found))
         self._metrics.labels.inc(len(kept))
         self._metrics.labels_applied.inc(sum(found is not None and found.change in (-1, 1) for found in credited))
-        return messages
+        return lambda: messages
 
     def _row(self, record: Record, label: Label, found: Credited) -> Message:
         flags = 0 if found.is_exact else FLAG_BITS[Flag.REPLAY_APPROX]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from stream.backoff import retrying
 from stream.chunks import Chunk
 from stream.ending import End, ExitCode
 from stream.publisher import Publisher
-from stream.records import Message, Process
+from stream.records import Answers, Process
 
 OnDelivered = Callable[[Chunk, float], None]
 """Told of each chunk whose answers are confirmed, with the seconds that publishing took."""
@@ -21,7 +22,7 @@ log = structlog.get_logger("weir.worker")
 
 
 class Lane:
-    """Serves the chunks of one topic in order. The deliveries of a chunk are awaited beside the next chunk.
+    """Serves the chunks of one topic in order: while one is applied, the one before is answered, and deliveries are awaited beside both.
 
     Guarantee: a chunk is acknowledged only after the broker has confirmed every message that answers it, and chunks are
     acknowledged in their order. A failure ends the process; what was not acknowledged comes again.
@@ -35,35 +36,27 @@ class Lane:
         self._acknowledge = acknowledge
         self._end = end
         self._on_delivered = on_delivered
+        self._applied: asyncio.Queue[tuple[Chunk, Answers]] = asyncio.Queue(maxsize=1)
         self._deliveries: asyncio.Queue[tuple[Chunk, Awaitable[None], float]] = asyncio.Queue()
 
     async def serve(self, chunks: AsyncIterable[Any]) -> None:
         """Serve what comes, until the stream ends or the process does."""
-        confirming = asyncio.create_task(self._confirm())
+        beside = [asyncio.create_task(self._answer()), asyncio.create_task(self._confirm())]
         try:
             async for chunk in chunks:
                 if not chunk.is_void:
-                    await self._answer(chunk)
-        except StaleTopic as error:
-            self._end(ExitCode.STALE_TOPIC, str(error))
+                    answers = await retrying(partial(self._apply, chunk), chunk.topic)
+                    if answers is not None:
+                        await self._applied.put((chunk, answers))
         except Exception as error:
-            log.exception("processing_failed")
-            self._end(ExitCode.FAILED, f"processing failed: {error!r}")
+            self._fail(error)
             raise
         finally:
-            confirming.cancel()
+            for task in beside:
+                task.cancel()
 
-    async def _answer(self, chunk: Chunk) -> None:
-        messages = await retrying(lambda: self._attempt(chunk), chunk.topic)
-        if messages is None:
-            return
-        begin_s = time.perf_counter()
-        deliveries = await self._publisher.publish(messages)
-        self._deliveries.put_nowait((chunk, deliveries, begin_s))
-        await asyncio.sleep(0)  # the producer's and the confirming task's turn
-
-    async def _attempt(self, chunk: Chunk) -> list[Message] | None:
-        """Return the answers, or None: the chunk became void while it waited to be tried again."""
+    async def _apply(self, chunk: Chunk) -> Answers | None:
+        """Return what computes the answers, or None: the chunk became void while it waited to be tried again."""
         if chunk.is_void:
             return None
         chunk.is_taken = True
@@ -72,6 +65,27 @@ class Lane:
         except Unavailable:
             chunk.is_taken = False  # stopping and rebalancing do not wait for the other side to come back
             raise
+
+    async def _answer(self) -> None:
+        """Compute and publish answers, one chunk behind what is being applied."""
+        while True:
+            chunk, answers = await self._applied.get()
+            try:
+                messages = answers()
+                begin_s = time.perf_counter()
+                deliveries = await self._publisher.publish(messages)
+            except Exception as error:
+                self._fail(error)
+                raise
+            self._deliveries.put_nowait((chunk, deliveries, begin_s))
+            await asyncio.sleep(0)  # the producer's and the confirming task's turn
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, StaleTopic):
+            self._end(ExitCode.STALE_TOPIC, str(error))
+        else:
+            log.error("processing_failed", exc_info=error)
+            self._end(ExitCode.FAILED, f"processing failed: {error!r}")
 
     async def _confirm(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from features.layout import TRANSACTION
 from features.store import Observed
 from monitoring.metrics import Metrics
 from stream.dead_letter import dead_letter
-from stream.records import Message, Record
+from stream.records import Answers, Message, Record
 from stream.sources import Sources
 
 _SHARE_STEPS = 1 << 32
@@ -29,8 +29,8 @@ _encode = msgspec.json.Encoder().encode
 class Store(Protocol):
     """What observes transactions; see `features.store.FeatureStore`."""
 
-    async def observe(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Observed:
-        """Return the vectors just before each transaction, then remember it; idempotent."""
+    async def begin(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Callable[[], Observed]:
+        """Remember each transaction; return what computes the vectors just before it. Idempotent."""
         ...
 
 
@@ -91,31 +91,47 @@ class TransactionPipeline:
         self._logged_below = int(vector_share * _SHARE_STEPS)
         self._reasons_budget_ms = reasons_budget_ms
 
-    async def process(self, records: Sequence[Record]) -> list[Message]:
-        """Return the messages that answer `records`; the same records give the same answers.
+    async def process(self, records: Sequence[Record]) -> Answers:
+        """Remember the transactions of a chunk; return what computes its answers. The same records give the same answers.
 
         Raises:
-            Unavailable: Nothing is answered yet; process the same records again.
+            Unavailable: Nothing is answered yet; process the same records again, before anything later.
         """
-        metrics, began = self._metrics, time.perf_counter()
-        scorer = self._scorer()
+        stages, began = self._metrics.stages, time.perf_counter()
         kept, transactions, messages = self._decode(records)
         if not kept:
-            return messages
-        stages = metrics.stages
-        stages["decode"].observe((now := time.perf_counter()) - began)
+            return lambda: messages
         append_ms = [r.timestamp for r in kept]
         batch = batch_of(transactions, self._sources.of(kept), np.array(append_ms, np.int64), self._rates)
-        observed = await self._store.observe(batch, [t.transaction_id for t in transactions], append_ms)
-        stages["observe"].observe(-now + (now := time.perf_counter()))
+        stages["decode"].observe((now := time.perf_counter()) - began)
+        observe = await self._store.begin(batch, [t.transaction_id for t in transactions], append_ms)
+        stages["observe"].observe(time.perf_counter() - now)
+        return lambda: self._finish(kept, transactions, batch, observe, messages)
+
+    def _finish(
+        self, kept: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observe: Callable[[], Observed],
+        messages: list[Message],
+    ) -> list[Message]:  # fmt: skip
+        stages, now = self._metrics.stages, time.perf_counter()
+        scorer = self._scorer()
+        observed = observe()
+        stages["fold"].observe(-now + (now := time.perf_counter()))
         probabilities = scorer.score(observed.vectors)
         outcomes = scorer.decide(probabilities, Tier.FULL)
         stages["score"].observe(-now + (now := time.perf_counter()))
         alerted = [i for i, outcome in enumerate(outcomes) if outcome != "approve"]
-        reasons = (
-            dict(zip(alerted, scorer.reasons(observed.vectors[alerted], budget_ms=self._reasons_budget_ms), strict=True)) if alerted else {}
+        reasons = scorer.reasons(observed.vectors[alerted], budget_ms=self._reasons_budget_ms) if alerted else []
+        self._answer(
+            kept,
+            transactions,
+            batch,
+            observed,
+            probabilities.tolist(),
+            outcomes,
+            dict(zip(alerted, reasons, strict=True)),
+            scorer,
+            messages,
         )
-        self._answer(kept, transactions, batch, observed, probabilities.tolist(), outcomes, reasons, scorer, messages)
         stages["decide"].observe(time.perf_counter() - now)
         self._count(outcomes, observed.flags)
         return messages

@@ -48,10 +48,15 @@ class Message(NamedTuple):
     headers: Headers = ()
 
 
-Process = Callable[[Sequence[Record]], Awaitable[list[Message]]]
-"""A pipeline: the records of a chunk, in partition order each, to the messages that answer them.
+Answers = Callable[[], list[Message]]
+"""Computes the messages that answer a chunk; waits for nothing."""
 
-It may raise `Unavailable` (the same chunk is given again later); anything else ends the worker. No record of the chunk is
+Process = Callable[[Sequence[Record]], Awaitable[Answers]]
+"""A pipeline: the records of a chunk, in partition order each, to what computes their answers.
+
+Awaiting it applies the chunk, and it is not called for a chunk before that has ended for the one before; the answers are
+computed while the next chunk is being applied, so that this process and the other side work at the same time. It may
+raise `Unavailable` (the same chunk is given again later); anything else ends the worker. No record of the chunk is
 acknowledged before the broker has confirmed every message returned.
 """
 

@@ -31,6 +31,9 @@ from stream.transport import ChunkConsumer, ChunkTransport, TransportSettings
 from stream.transport_thread import ConsumerSettings
 from stream.watchdog import Limits, Vitals, Watchdog
 
+#: A chunk makes thousands of objects and no cycles: rounds may be rare.
+_GC_THRESHOLDS = (50_000, 20, 50)
+
 log = structlog.get_logger("weir.worker")
 
 
@@ -110,6 +113,7 @@ class _Worker:
     async def run(self, build: Build) -> int:
         with self._listening_to_signals():
             async with build() as pipelines:
+                _settle_memory()
                 await self._run(pipelines)
         log.info("worker_stopped")
         return ExitCode.DONE
@@ -254,6 +258,13 @@ class _Worker:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _settle_memory() -> None:
+    """Leave what is loaded now out of the collector's rounds: the libraries' half million objects would stop the stream for long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 async def _chunks(stream: Any) -> AsyncIterator[Chunk]:

@@ -32,13 +32,13 @@ class Echo:
         for record in records:
             await self.obey(record.value)
         topic = self.connection.topic(SCORES)
-        return [Message(topic, r.key, r.value, r.partition, (("offset", b"%d" % r.offset),)) for r in records]
+        return lambda: [Message(topic, r.key, r.value, r.partition, (("offset", b"%d" % r.offset),)) for r in records]
 
     async def labels(self, records):
         for record in records:
             await self.obey(record.value)
         topic = self.connection.topic(ALERTS)
-        return [Message(topic, r.key, r.value, None) for r in records]
+        return lambda: [Message(topic, r.key, r.value, None) for r in records]
 
     async def obey(self, value):
         if value.startswith(b"wait"):

@@ -57,7 +57,7 @@ def run(items, process, check):
 
 
 async def echo(records):
-    return list(records)
+    return lambda: list(records)
 
 
 def test_chunks_are_acknowledged_in_order_after_their_deliveries():
