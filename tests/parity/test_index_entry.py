@@ -1,0 +1,69 @@
+"""The decision index says the same in Python's memory and in Redis' Lua, whatever ids and labels it holds."""
+
+import asyncio
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from features import layout as at
+from features.index import Entry, decode_entry, encode_entry
+from features.keys import Keys
+from features.memory import MemoryLog
+from features.redis_log import RedisLog
+from features.store import NOT_LATER
+
+KEYS = Keys("weir:", "0" * 16)
+EVENT_MS = 1_700_000_000_000
+LONGEST_IDS = ("\U0001f600" * 64,) * 4
+IDS = st.text(min_size=1, max_size=64)
+ENTITIES = st.tuples(IDS, IDS, st.none() | IDS, st.none() | IDS) | st.just(LONGEST_IDS)
+#: (source id, offset, label time after the event, is fraud): few values, so that labels repeat, tie and correct each other.
+LABELS = st.lists(st.tuples(st.integers(2, 4), st.integers(0, 5), st.integers(-1, 4), st.booleans()), min_size=1, max_size=14)
+numbers = count()
+
+
+@pytest.fixture(scope="module")
+def redis_address(redis_server) -> str:
+    """The session's Redis; every example uses transactions of its own, so that nothing needs emptying."""
+    return redis_server.url
+
+
+async def changes_of(log, entry: Entry, name: str, labels) -> list[tuple[Entry, int]]:
+    record = bytes(at.RECORD_BYTES)
+    await log.append([KEYS.state(0, name)], [record], [KEYS.index(name)], [encode_entry(entry)])
+    found = []
+    for source, offset, after_ms, is_fraud in labels:
+        answer = (await log.label([KEYS.index(name)], [(source << at.OFFSET_BITS) + offset], [EVENT_MS + after_ms], [is_fraud]))[0]
+        found.append((decode_entry(answer[0]), answer[1]))
+    return found
+
+
+@given(entities=ENTITIES, labels=LABELS, source=st.integers(0, (1 << 63) - 1))
+@settings(max_examples=80)
+def test_labels_change_the_same_in_memory_and_in_redis(redis_address, entities, labels, source):
+    name = f"{next(numbers)}"
+    entry = Entry(source, EVENT_MS, EVENT_MS, entities)
+
+    async def run():
+        client = Redis.from_url(redis_address)
+        log = RedisLog(client, KEYS, index_ttl_s=1000)
+        await log.load()
+        found = await changes_of(log, entry, name, labels)
+        ttl = await client.ttl(KEYS.index(name))
+        await client.aclose()
+        return found, ttl
+
+    in_redis, ttl = asyncio.run(run())
+    in_memory = asyncio.run(changes_of(MemoryLog(), entry, name, labels))
+
+    assert in_redis == in_memory
+    assert all(found == entry for found, _ in in_redis)
+    assert 0 < ttl <= 1000
+    if len(set(labels)) <= 8 and len({label[:2] for label in labels}) == len(labels):
+        noted = [label for label in labels if label[2] > 0]
+        latest = max(noted, key=lambda label: (label[2], label[1]), default=None)
+        if len({label[1:3] for label in noted}) == len(noted):
+            assert sum(change for _, change in in_redis if change != NOT_LATER) == (latest is not None and latest[3])
