@@ -1,9 +1,10 @@
 """Settings to objects: the only place that knows the concrete classes together."""
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from stream.worker import Pipelines, WorkerSettings
 
 
+_SOCKET_BYTES = 2 << 20
 #: Short, because `weir produce` waits for commits between labels and transactions; each costs two small requests.
 _COMMIT_EVERY_S = 0.2
 
@@ -48,10 +50,16 @@ def redis_client(settings: Settings) -> Redis:
     try:
         return Redis.from_url(
             settings.redis.url, password=settings.redis.password or None, socket_timeout=timeout_s, socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0), health_check_interval=0,
+            retry=Retry(NoBackoff(), 0), health_check_interval=0, redis_connect_func=_connect, socket_read_size=_SOCKET_BYTES,
         )  # fmt: skip
     except ValueError as error:
         raise ConfigError(f"redis.url: {error}; found {without_password(settings.redis.url)}") from error
+
+
+async def _connect(connection: Any) -> None:
+    """Let a whole chunk's request lie in the socket: what does not fit would wait until the event loop is free again."""
+    connection._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)  # noqa: SLF001 - no other way to it
+    await connection.on_connect()
 
 
 async def require_redis(client: Redis, settings: Settings) -> None:

@@ -13,7 +13,7 @@ from stream.backoff import retrying
 from stream.chunks import Chunk
 from stream.ending import End, ExitCode
 from stream.publisher import Publisher
-from stream.records import Answers, Process
+from stream.records import Answers, Message, Process
 
 OnDelivered = Callable[[Chunk, float], None]
 """Told of each chunk whose answers are confirmed, with the seconds that publishing took."""
@@ -22,7 +22,7 @@ log = structlog.get_logger("weir.worker")
 
 
 class Lane:
-    """Serves the chunks of one topic in order: while one is applied, the one before is answered, and deliveries are awaited beside both.
+    """Serves the chunks of one topic in order: one is applied, one is answered, one is published, one is awaited.
 
     Guarantee: a chunk is acknowledged only after the broker has confirmed every message that answers it, and chunks are
     acknowledged in their order. A failure ends the process; what was not acknowledged comes again.
@@ -37,11 +37,12 @@ class Lane:
         self._end = end
         self._on_delivered = on_delivered
         self._applied: asyncio.Queue[tuple[Chunk, Answers]] = asyncio.Queue(maxsize=1)
+        self._answered: asyncio.Queue[tuple[Chunk, list[Message]]] = asyncio.Queue(maxsize=1)
         self._deliveries: asyncio.Queue[tuple[Chunk, Awaitable[None], float]] = asyncio.Queue()
 
     async def serve(self, chunks: AsyncIterable[Any]) -> None:
         """Serve what comes, until the stream ends or the process does."""
-        beside = [asyncio.create_task(self._answer()), asyncio.create_task(self._confirm())]
+        beside = [asyncio.create_task(work()) for work in (self._answer, self._publish, self._confirm)]
         try:
             async for chunk in chunks:
                 if not chunk.is_void:
@@ -67,18 +68,28 @@ class Lane:
             raise
 
     async def _answer(self) -> None:
-        """Compute and publish answers, one chunk behind what is being applied."""
+        """Compute answers, one chunk behind what is being applied."""
         while True:
             chunk, answers = await self._applied.get()
             try:
                 messages = answers()
-                begin_s = time.perf_counter()
+            except Exception as error:
+                self._fail(error)
+                raise
+            await self._answered.put((chunk, messages))
+            await asyncio.sleep(0)  # the turn of the publishing and of the confirming task
+
+    async def _publish(self) -> None:
+        """Hand messages to the producer, which takes a partition's next batch only when the one before is on its way."""
+        while True:
+            chunk, messages = await self._answered.get()
+            begin_s = time.perf_counter()
+            try:
                 deliveries = await self._publisher.publish(messages)
             except Exception as error:
                 self._fail(error)
                 raise
             self._deliveries.put_nowait((chunk, deliveries, begin_s))
-            await asyncio.sleep(0)  # the producer's and the confirming task's turn
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, StaleTopic):
