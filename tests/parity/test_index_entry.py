@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from features import layout as at
-from features.index import Entry, decode_entry, encode_entry
+from features.index import Entry, decode_entry, encode_entry, encode_label
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.redis_log import RedisLog
@@ -67,3 +67,34 @@ def test_labels_change_the_same_in_memory_and_in_redis(redis_address, entities, 
         latest = max(noted, key=lambda label: (label[2], label[1]), default=None)
         if len({label[1:3] for label in noted}) == len(noted):
             assert sum(change for _, change in in_redis if change != NOT_LATER) == (latest is not None and latest[3])
+
+
+@given(entities=ENTITIES, values=st.lists(st.booleans(), min_size=1, max_size=8), n_written=st.integers(0, 8))
+@settings(max_examples=40)
+def test_lua_reads_and_writes_the_very_bytes_of_python(redis_address, entities, values, n_written):
+    name = KEYS.index(f"bytes-{next(numbers)}")
+    entry = Entry(7, EVENT_MS, EVENT_MS, entities)
+    sources = [(3 << at.OFFSET_BITS) + i for i in range(len(values))]
+    changes = [int(value) - int(before) for before, value in zip([False, *values], values, strict=False)]
+    labels = [
+        encode_label(source, EVENT_MS + 1 + i, is_fraud=value, change=change)
+        for i, (source, value, change) in enumerate(zip(sources, values, changes, strict=True))
+    ]
+
+    async def run():
+        client = Redis.from_url(redis_address)
+        log = RedisLog(client, KEYS, index_ttl_s=1000)
+        await log.load()
+        await client.set(name, encode_entry(entry, b"".join(labels[:n_written])))
+        found = [
+            (await log.label([name], [source], [EVENT_MS + 1 + i], [value]))[0][1]
+            for i, (source, value) in enumerate(zip(sources, values, strict=True))
+        ]
+        content = await client.get(name)
+        await client.aclose()
+        return found, content
+
+    found, content = asyncio.run(run())
+
+    assert found == changes
+    assert content == encode_entry(entry, b"".join(labels))
