@@ -42,7 +42,9 @@ RISK_WEIGHT: Final = 5.0
 class FeatureSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The settings that the features depend on; all of them are in the fingerprint."""
 
-    base_currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code that amounts are converted to")] = "EUR"
+    base_currency: Annotated[
+        str, msgspec.Meta(pattern="^[A-Z]{3}$", max_length=3, description="ISO 4217 code that amounts are converted to")
+    ] = "EUR"
     time_zone: Annotated[str, msgspec.Meta(description="IANA name; decides hour, weekday and night")] = "UTC"
     maturity_days: Annotated[
         int, msgspec.Meta(ge=1, le=40, description="age in days at which a transaction without a fraud label counts as good")

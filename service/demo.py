@@ -86,7 +86,7 @@ class Demo:
 
         settings = self._loaded.settings
         config = self.directory / "weir.toml"
-        config.write_text(settings_toml(settings), "utf-8")
+        write_settings(settings, config)
         create(kafka_connection(settings))
         with _steps(self._console) as step:
             world = make_world(
@@ -260,6 +260,13 @@ def _steps(console: Console) -> Iterator[Callable[[str, float], None]]:
         yield show
 
 
+def write_settings(settings: Settings, path: Path) -> None:
+    """Write the settings file; only its owner may read it, since passwords stand in it."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(settings_toml(settings), "utf-8")
+
+
 def settings_toml(settings: Settings) -> str:
     """Return what differs from the defaults, as a settings file."""
     lines = []
@@ -267,5 +274,10 @@ def settings_toml(settings: Settings) -> str:
         chosen, default = getattr(settings, section.name), section.default
         changed = [f.name for f in msgspec.structs.fields(chosen) if getattr(chosen, f.name) != getattr(default, f.name)]
         if changed:
-            lines += [f"[{section.name}]", *(f"{name} = {json.dumps(getattr(chosen, name))}" for name in changed)]
+            lines += [f"[{section.name}]", *(f"{name} = {_toml(getattr(chosen, name))}" for name in changed)]
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML writes it: as JSON does, but for characters beyond 16 bits and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

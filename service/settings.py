@@ -5,10 +5,11 @@ the running embedded services (addresses only), the default.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +21,7 @@ PREFIX = "WEIR_"
 DEFAULT_FILE = Path("weir.toml")
 _FILE_SUFFIX = "_FILE"
 _SECRETS = frozenset({"kafka.sasl_password", "redis.password", "model.signing_key"})
+_PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&#]*")
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +32,7 @@ class KafkaSettings(_Section, frozen=True):
     """Where Kafka is and how to talk to it."""
 
     bootstrap: Annotated[str, Meta(description="brokers, host:port, separated by commas; empty = the embedded broker")] = ""
-    prefix: Annotated[str, Meta(description="put before every topic and group name", pattern=r"^[a-zA-Z0-9._-]*$")] = ""
+    prefix: Annotated[str, Meta(description="put before every topic and group name", pattern=r"^[a-zA-Z0-9._-]*\Z")] = ""
     group: Annotated[str, Meta(description="consumer group of the workers", min_length=1)] = "weir"
     security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="how connections are secured")
@@ -85,7 +87,7 @@ class ScoringSettings(_Section, frozen=True):
 
     chunk_size: Annotated[int, Meta(description="most transactions scored in one call", ge=1, le=4096)] = 500
     reasons_budget_ms: Annotated[
-        float, Meta(description="time per chunk for exact reasons; beyond it the small model gives them", ge=0)
+        float, Meta(description="time per chunk for exact reasons, in ms; beyond it the small model gives them", ge=0, le=60_000)
     ] = 20.0
 
 
@@ -187,12 +189,10 @@ def without_password(url: str) -> str:
     >>> without_password("redis://:secret@localhost:6379/0")
     'redis://:***@localhost:6379/0'
     """
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = _PASSWORD_OPTION.sub("***", url).partition("://")
     credentials, at, host = rest.rpartition("@")
-    if not at:
-        return url
     user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}{colon}***@{host}" if colon else url
+    return f"{scheme}{separator}{user}{colon}***@{host}" if colon else f"{scheme}{separator}{credentials}{at}{host}"
 
 
 def environment_name(name: str) -> str:
@@ -212,9 +212,13 @@ def _read_file(path: Path, tree: dict[str, dict[str, Any]], sources: dict[str, s
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    known = frozenset(names())
     for section, values in found.items():
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {section} stands outside a section; write [section] above it")
+        for name in (f"{section}.{key}" for key in values):
+            if name not in known:
+                raise ConfigError(f"unknown setting {name} in {path}; `weir config` lists all names")
         tree[section] = dict(values)
         sources.update({f"{section}.{name}": str(path) for name in values})
 
@@ -228,6 +232,8 @@ def _read_environment(environ: Mapping[str, str], tree: dict[str, dict[str, Any]
         name = known.get(variable) or files.get(variable)
         if name is None:
             raise ConfigError(f"unknown setting {variable}; `weir config` lists all names")
+        if variable in files and environment_name(name) in environ:
+            raise ConfigError(f"{environment_name(name)} and {variable} are both set; keep one of them")
         section, _, key = name.partition(".")
         value = text if variable in known else _secret(variable, Path(text))
         tree.setdefault(section, {})[key] = value
@@ -239,6 +245,8 @@ def _secret(variable: str, path: Path) -> str:
         return path.read_text("utf-8").strip()
     except OSError as error:
         raise ConfigError(f"{variable}: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{variable}: {path} is not text in UTF-8") from error
 
 
 def _convert(tree: dict[str, dict[str, Any]], sources: Mapping[str, str]) -> Settings:
@@ -248,12 +256,21 @@ def _convert(tree: dict[str, dict[str, Any]], sources: Mapping[str, str]) -> Set
         message = str(error)
         place = message.rpartition(" - at `$.")[2].rstrip("`") if " - at `$." in message else ""
         section, _, key = place.partition(".")
-        value = "***" if place in _SECRETS else repr(tree.get(section, {}).get(key)) if key else ""
+        value = "***" if place in _SECRETS | {"redis.url"} else repr(tree.get(section, {}).get(key)) if key else ""
         where = f" (from {sources[place]})" if place in sources else ""
         found = f"; found {value}" if value else ""
         raise ConfigError(
-            f"{place or 'settings'}: {message.partition(' - at ')[0]}{found}{where}; `weir config` lists all names"
+            f"{place or 'settings'}: {_rule(place, message.partition(' - at ')[0])}{found}{where}; `weir config` lists all names"
         ) from error
+
+
+def _rule(place: str, message: str) -> str:
+    if not message.startswith("Invalid enum value"):
+        return message
+    section, _, key = place.partition(".")
+    annotation = next(f.type for s in msgspec.structs.fields(Settings) if s.name == section
+                      for f in msgspec.structs.fields(s.default) if f.name == key)  # fmt: skip
+    return "Expected one of " + ", ".join(get_args(get_args(annotation)[0]))
 
 
 def _description(annotation: object) -> str:
