@@ -137,9 +137,12 @@ class Audit:
         self._waiting.append((score.source, record.timestamp))
 
     def _take_alerts(self, records: Sequence[Record]) -> list[Alert]:
-        alerts = [msgspec.json.decode(r.value or b"", type=Alert) for r in records]
-        new = [a for a in alerts if a.transaction_id not in self._alerted]
-        self._alerted.update(a.transaction_id for a in new)
+        new = []
+        for record in records:
+            alert = msgspec.json.decode(record.value or b"", type=Alert)
+            if alert.transaction_id not in self._alerted:
+                self._alerted.add(alert.transaction_id)
+                new.append(alert)
         return new
 
     def _settle(self) -> None:
