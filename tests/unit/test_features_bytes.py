@@ -1,8 +1,7 @@
-"""Bytes that are kept: CRC, states, index entries, feature rows."""
+"""Bytes that are kept: checksum, states, index entries, feature rows."""
 
 import base64
 import json
-import zlib
 
 import msgspec
 import numpy as np
@@ -14,7 +13,7 @@ from domain.decision import FLAG_BITS, Flag
 from domain.errors import HistoryError, MalformedRecord
 from features import layout as at
 from features import spec
-from features.codec import crc32, encode
+from features.codec import checksum, encode
 from features.feature_row import KINDS, FeatureRow, decode_row, encode_row, read_lines, to_json
 from features.index import Entry, decode_entry, encode_entry, encode_label
 from features.kernel import apply
@@ -24,12 +23,37 @@ TIMES_MS = st.integers(0, 253_402_300_799_999)
 IDS = st.text(min_size=1, max_size=64)
 
 
-@given(words=st.lists(INT64, max_size=200), start=st.integers(0, 3), less=st.integers(0, 3))
-def test_the_crc_is_that_of_zlib(words, start, less):
-    array = np.array(words, np.int64)
-    start, end = min(start, len(words)), max(len(words) - less, min(start, len(words)))
+def plain_checksum(words: list[int]) -> int:
+    """The checksum in plain Python, on unsigned numbers of 64 bits."""
+    low, factor = (1 << 64) - 1, 0x9E3779B97F4A7C15
+    lanes = [0x5745_4952, ~0x5745_4952 & low]
+    for place, word in enumerate(words):
+        mixed = (lanes[place % 2] ^ word & low) * factor & low
+        lanes[place % 2] = mixed ^ mixed >> 29
+    even, odd = lanes
+    mixed = (even ^ (odd << 17 & low | odd >> 47)) * factor & low
+    return (mixed >> 32 ^ mixed) & 0xFFFFFFFF
 
-    assert crc32(array, start, end) == zlib.crc32(array[start:end].tobytes())
+
+@given(words=st.lists(INT64, max_size=200), start=st.integers(0, 3), less=st.integers(0, 3))
+def test_the_checksum_is_that_of_its_words_alone(words, start, less):
+    array = np.array(words, np.int64)
+    start = min(start, len(words))
+    end = max(len(words) - less, start)
+
+    assert checksum(array, start, end) == plain_checksum(words[start:end])
+
+
+@given(words=st.lists(INT64, min_size=2, max_size=40), place=st.integers(0, 39), bit=st.integers(0, 63), other=st.integers(0, 39))
+def test_a_flipped_bit_and_an_exchange_of_words_change_the_checksum(words, place, bit, other):
+    array = np.array(words, np.int64)
+    place, other = place % len(words), other % len(words)
+    flipped, exchanged = array.copy(), array.copy()
+    flipped.view(np.uint64)[place] ^= np.uint64(1 << bit)
+    exchanged[[place, other]] = array[[other, place]]
+
+    assert checksum(flipped, 0, len(words)) != checksum(array, 0, len(words))
+    assert (checksum(exchanged, 0, len(words)) == checksum(array, 0, len(words))) == (words[place] == words[other])
 
 
 def state_bytes(entity: int, n: int, *, sources: int = 4, every_ms: int = 0, counterparties: int = 1) -> int:

@@ -127,7 +127,9 @@ def test_the_rows_of_a_transaction_alternate_and_end_at_the_label_in_force(value
         except (msgspec.DecodeError, KeyError):
             continue
         if when >= TOLD_MS:
-            in_force[name] = max(in_force.get(name, (0, -1, False)), (when, record.offset, is_fraud))
+            said_before = in_force.get(name, (0, -1, False))
+            if (when, record.offset) > said_before[:2]:
+                in_force[name] = (when, record.offset, is_fraud)
     for kinds in said.values():
         assert kinds == [FRAUD, FRAUD_UNDONE] * (len(kinds) // 2) + [FRAUD] * (len(kinds) % 2)
     assert {name for name, kinds in said.items() if kinds[-1] == FRAUD} == {
