@@ -11,9 +11,11 @@ from features import spec
 from features.compiled import compiled
 from features.kernel import Floats, Ints, short
 
-_WINDOW_S, _HOP_S, _START, _SLOTS = at.WINDOW_S, at.HOP_S, at.LEVEL_START, at.SLOTS
+_WINDOW_S, _HOP_S, _RING, _START, _SLOTS = at.WINDOW_S, at.HOP_S, at.RING, at.LEVEL_START, at.SLOTS
 _LOW32 = 0xFFFFFFFF
 _LOW35 = (1 << 35) - 1
+_SINGLE_INDICES = 1 << 29
+"""Tiles of 30 s up to the year 2480; a later one takes four words."""
 _FACTOR = np.int64(-7_046_029_254_386_353_131)
 """2^64 over the golden ratio, odd: multiplication by it loses nothing."""
 _SEED = 0x5745_4952
@@ -60,7 +62,7 @@ def encode(ints: Ints, floats: Floats, entity: int, generation: int, words: Ints
     last = max(ints[at.LAST_AMOUNT], 0)
     words[a + 2] = last | ((ints[at.LAST_LAT] & 0xFFFF) << 32) | ((ints[at.LAST_LON] & 0xFFFF) << 48)
     words[a + 3] = ints[at.N_TRANSACTIONS] | (ints[at.N_RECORDS] << 32)
-    i, n_tiles = _encode_tiles(ints, floats, words, reals, a + at.FIXED_WORDS)
+    i, n_tiles, n_singles = _encode_tiles(ints, floats, words, reals, a + at.FIXED_WORDS)
     i, n_seen = _encode_seen(ints, entity, words, i)
     n_marks = ints[at.N_MARKS]
     words[i : i + n_marks] = ints[at.MARKS : at.MARKS + n_marks]
@@ -71,29 +73,42 @@ def encode(ints: Ints, floats: Floats, entity: int, generation: int, words: Ints
     if entity <= at.MERCHANT:
         i, n_days = _encode_days(ints, words, i)
     unknown = 1 if ints[at.LAST_AMOUNT] < 0 else 0
-    words[a + 4] = n_tiles | (n_seen << 16) | (n_marks << 32) | (n_days << 48) | (unknown << 56)
+    words[a + 4] = n_tiles | (n_singles << 8) | (n_seen << 16) | (n_marks << 32) | (n_days << 48) | (unknown << 56)
     words[start] = (at.MAGIC << 48) | (generation & _LOW32)
     words[start + 1] = (i - a) | (at.FORMAT << 16) | (checksum(words, a, i) << 32)
     return i - start
 
 
 @compiled
-def _encode_tiles(ints: Ints, floats: Floats, words: Ints, reals: Floats, i: int) -> tuple[int, int]:
-    """Write the tiles that a window can still reach."""
-    n = 0
+def _is_single(ints: Ints, tile: int) -> bool:
+    """Tell whether a tile holds one known amount: one word says all of it."""
+    return bool(ints[tile + at.TILE_COUNT] == 1 and ints[tile + at.TILE_UNKNOWN] == 0 and ints[tile] < _SINGLE_INDICES)
+
+
+@compiled
+def _encode_tiles(ints: Ints, floats: Floats, words: Ints, reals: Floats, i: int) -> tuple[int, int, int]:
+    """Write the tiles that a window can still reach: four words each, then those of one amount, a word each."""
+    n_tiles = n_singles = 0
     oldest_s = ints[at.NEWEST_MS] // 1000 - spec.LATENESS_S
-    for level in range(at.N_LEVELS):
-        low = (oldest_s - _WINDOW_S[level]) // _HOP_S[level]
-        for place in range(_START[level], _START[level + 1]):
-            tile = at.TILES + at.TILE_WIDTH * place
-            if ints[tile + at.TILE_COUNT] > 0 and ints[tile] >= low:
+    for is_single in (False, True):
+        for level in range(at.N_LEVELS):
+            low = (oldest_s - _WINDOW_S[level]) // _HOP_S[level]
+            for place in range(_START[level], _START[level + 1]):
+                tile = at.TILES + at.TILE_WIDTH * place
+                if ints[tile + at.TILE_COUNT] == 0 or ints[tile] < low or _is_single(ints, tile) != is_single:
+                    continue
+                if is_single:
+                    words[i] = ints[tile] | (level << 29) | (ints[tile + at.TILE_SUM] << 32)
+                    i += 1
+                    n_singles += 1
+                    continue
                 words[i] = ints[tile] | (ints[tile + at.TILE_COUNT] << 32)
                 words[i + 1] = ints[tile + at.TILE_SUM]
                 reals[i + 2] = floats[place]
                 words[i + 3] = ints[tile + at.TILE_MAX] | (ints[tile + at.TILE_UNKNOWN] << 32) | (place << 48)
                 i += 4
-                n += 1
-    return i, n
+                n_tiles += 1
+    return i, n_tiles, n_singles
 
 
 @compiled
@@ -170,17 +185,22 @@ def is_sound(words: Ints, start: int, end: int, entity: int) -> bool:
     if checksum(words, a, a + n) != ((words[start + 1] >> 32) & _LOW32):
         return False
     counts = words[a + 4]
-    n_tiles, n_seen, n_marks, n_days = counts & 0xFFFF, (counts >> 16) & 0xFFFF, (counts >> 32) & 0xFFFF, (counts >> 48) & 0xFF
-    expected = at.FIXED_WORDS + 4 * n_tiles + n_seen + n_marks
+    n_tiles, n_singles = counts & 0xFF, (counts >> 8) & 0xFF
+    n_seen, n_marks, n_days = (counts >> 16) & 0xFFFF, (counts >> 32) & 0xFFFF, (counts >> 48) & 0xFF
+    expected = at.FIXED_WORDS + 4 * n_tiles + n_singles + n_seen + n_marks
     expected += at.CARD_WORDS if entity == at.CARD else 0
     expected += 1 + 2 * n_days if entity <= at.MERCHANT else 0
-    if n_tiles > at.N_TILES or n_seen > _SLOTS[entity] or n_marks > at.MAX_SOURCES or n_days > at.N_DAYS or n != expected:
+    if n_tiles + n_singles > at.N_TILES or n_seen > _SLOTS[entity] or n_marks > at.MAX_SOURCES or n_days > at.N_DAYS or n != expected:
         return False
     i = a + at.FIXED_WORDS
     for j in range(i, i + 4 * n_tiles, 4):
         if ((words[j + 3] >> 48) & 0xFFFF) >= at.N_TILES:
             return False
     i += 4 * n_tiles
+    for j in range(i, i + n_singles):
+        if ((words[j] >> 29) & 7) >= at.N_LEVELS:
+            return False
+    i += n_singles
     for j in range(i, i + n_seen):  # noqa: SIM110 - compiled: no generators
         if words[j] >> 40 < 0 or words[j] >> 40 >= _SLOTS[entity]:
             return False
@@ -204,7 +224,7 @@ def decode(words: Ints, reals: Floats, start: int, end: int, entity: int, ints: 
     ints[at.N_TRANSACTIONS] = words[a + 3] & _LOW32
     ints[at.N_RECORDS] = (words[a + 3] >> 32) & _LOW32
     i = a + at.FIXED_WORDS
-    for _ in range(counts & 0xFFFF):
+    for _ in range(counts & 0xFF):
         place = (words[i + 3] >> 48) & 0xFFFF
         tile = at.TILES + at.TILE_WIDTH * place
         ints[tile] = words[i] & _LOW32
@@ -214,6 +234,17 @@ def decode(words: Ints, reals: Floats, start: int, end: int, entity: int, ints: 
         ints[tile + at.TILE_MAX] = words[i + 3] & _LOW32
         ints[tile + at.TILE_UNKNOWN] = (words[i + 3] >> 32) & 0xFFFF
         i += 4
+    for _ in range((counts >> 8) & 0xFF):
+        index, level, amount = words[i] & (_SINGLE_INDICES - 1), (words[i] >> 29) & 7, (words[i] >> 32) & _LOW32
+        place = _START[level] + index % _RING[level]
+        tile = at.TILES + at.TILE_WIDTH * place
+        ints[tile] = index
+        ints[tile + at.TILE_COUNT] = 1
+        ints[tile + at.TILE_SUM] = amount
+        ints[tile + at.TILE_MAX] = amount
+        ints[tile + at.TILE_UNKNOWN] = 0
+        floats[place] = float(amount) * float(amount)
+        i += 1
     for _ in range((counts >> 16) & 0xFFFF):
         ints[at.SEEN + (words[i] >> 40)] = words[i] & 0xFFFFFFFFFF
         i += 1

@@ -71,8 +71,10 @@ def wake(ints: Ints, floats: Floats, time_ms: int) -> None:
     if ints[at.N_TRANSACTIONS] == 0 or time_ms - ints[at.NEWEST_MS] <= _IDLE_MS:
         return
     n_records, n_marks = ints[at.N_RECORDS], ints[at.N_MARKS]
-    ints[: at.MARKS] = 0
-    floats[:] = 0.0
+    for i in range(at.MARKS):  # a slice costs more than its stores, in every call that has one
+        ints[i] = 0
+    for i in range(at.N_FLOATS):
+        floats[i] = 0.0
     ints[at.N_RECORDS], ints[at.N_MARKS] = n_records, n_marks
 
 
@@ -148,7 +150,8 @@ def _apply_tiles(ints: Ints, floats: Floats, second: int, amount: int) -> None:
             continue
         if ints[tile] < index:
             ints[tile] = index
-            ints[tile + 1 : tile + at.TILE_WIDTH] = 0
+            for j in range(1, at.TILE_WIDTH):
+                ints[tile + j] = 0
             floats[place] = 0.0
         ints[tile + at.TILE_COUNT] += 1
         if amount < 0:
@@ -164,10 +167,8 @@ def _apply_amount(ints: Ints, floats: Floats, time_ms: int, amount: int, major: 
     """Fold an amount into the card's own past: sums, clipped moving average, odd amounts, ring of the last ones."""
     n = ints[at.AMOUNTS_EVER]
     x = float(amount)
-    if n >= _ODD_FROM:
-        scratch = np.empty(at.N_AMOUNTS, np.int64)
-        if x > _ODD_RATIO * _median(ints, scratch):
-            _apply_odd(ints, floats, time_ms)
+    if n >= _ODD_FROM and _is_odd(ints, x):
+        _apply_odd(ints, floats, time_ms)
     ints[at.AMOUNTS_EVER] = n + 1
     ints[at.AMOUNT_SUM] += amount
     floats[at.SQUARE_SUM] += x * x
@@ -178,6 +179,16 @@ def _apply_amount(ints: Ints, floats: Floats, time_ms: int, amount: int, major: 
         clipped = min(x, 3.0 * max(average, float(major)))
         floats[at.EWMA] = average + max(0.05, 1.0 / (n + 1)) * (clipped - average)
     ints[at.RECENT + n % at.N_AMOUNTS] = amount
+
+
+@compiled
+def _is_odd(ints: Ints, x: float) -> bool:
+    """Tell whether x > 2.5 medians, without sorting: more than half of the ring's amounts lie below x / 2.5."""
+    k = min(ints[at.AMOUNTS_EVER], at.N_AMOUNTS)
+    below = 0
+    for i in range(at.RECENT, at.RECENT + k):
+        below += 1 if _ODD_RATIO * ints[i] < x else 0
+    return bool(below > k // 2)
 
 
 @compiled
@@ -220,7 +231,8 @@ def _apply_day(ints: Ints, day: int) -> None:
         ints[at.GONE_COUNT] += ints[tile + at.DAY_COUNT]
         ints[at.GONE_FRAUDS] += ints[tile + at.DAY_FRAUDS]
         ints[tile] = day
-        ints[tile + 1 : tile + at.DAY_WIDTH] = 0
+        for j in range(1, at.DAY_WIDTH):
+            ints[tile + j] = 0
     ints[tile + at.DAY_COUNT] += 1
 
 
@@ -321,7 +333,8 @@ def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: 
 
 @compiled
 def _evaluate_last(ints: Ints, entity: int, time_ms: int, now_s: int, counterparty: int, lat: int, lon: int, out: Floats) -> None:
-    out[:5] = math.nan
+    for i in range(5):
+        out[i] = math.nan
     if ints[at.N_TRANSACTIONS] > 0:
         since = max(0.0, (time_ms - ints[at.LAST_MS]) / 1000.0)
         out[0] = since
@@ -352,7 +365,8 @@ def _evaluate_amount(
     ints: Ints, floats: Floats, now_ms: int, amount: int, major: int, mean_7d: float, mean_30d: float, out: Floats
 ) -> None:
     n = ints[at.AMOUNTS_EVER]
-    out[:6] = math.nan
+    for i in range(6):
+        out[i] = math.nan
     out[6] = floats[at.ODD] * _half(float(max(0, now_ms - ints[at.ODD_MS]))) if floats[at.ODD] > 0.0 else 0.0
     if amount < 0:
         return
