@@ -12,7 +12,8 @@ _GAPS_MS = st.one_of(
     st.integers(0, 9 * 86_400_000),
     st.just(101 * 86_400_000),
 )
-_LATE_MS = st.one_of(st.just(0), st.just(0), st.just(0), st.sampled_from([1_000, 599_000, 600_001, 7_200_000, 3 * 86_400_000, 31 * 86_400_000]))
+_LATE_BY_MS = [1_000, 599_000, 600_001, 7_200_000, 3 * 86_400_000, 31 * 86_400_000]
+_LATE_MS = st.one_of(st.just(0), st.just(0), st.just(0), st.sampled_from(_LATE_BY_MS))
 _AMOUNTS = st.one_of(st.none(), st.integers(0, 5_000), st.integers(1_000, 90_000), st.just((1 << 32) - 1))
 _PLACES = st.one_of(st.none(), st.tuples(st.integers(-9_000, 9_000), st.integers(-18_000, 18_000)))
 
@@ -29,7 +30,6 @@ def histories(draw, *, most: int = 40):
             items.append(Item(draw(st.sampled_from(["fraud", "fraud", "fraud_undone"])), of.time_ms))
             continue
         clock += draw(_GAPS_MS)
-        items.append(
-            Item("transaction", max(clock - draw(_LATE_MS), 1_000), draw(_AMOUNTS), draw(st.sampled_from(["a", "b", "c", "d"])), draw(_PLACES))
-        )
+        time_ms = max(clock - draw(_LATE_MS), 1_000)
+        items.append(Item("transaction", time_ms, draw(_AMOUNTS), draw(st.sampled_from(["a", "b", "c", "d"])), draw(_PLACES)))
     return items

@@ -1,6 +1,7 @@
 """The kernel computes what the plain-Python definition says."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_online_chunks_with_checkpoints_give_the_bits_of_one_run(entity, items, 
     whole, whole_folded, _, _ = fold_once(entity, b"", records, above=1 << 30)
     blob = b""
     edges = sorted({0, len(items), *(c for c in cuts if c < len(items))})
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         vectors, folded, content, used = fold_once(entity, blob, records[a:b], above=max(above, keep), keep=keep)
         assert np.array_equal(vectors.view(np.int32), whole[a:b].view(np.int32))
         assert np.array_equal(folded.positions, whole_folded.positions[a:b])
