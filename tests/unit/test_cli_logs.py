@@ -25,7 +25,7 @@ def _lines(stream):
 
 def test_off_a_terminal_each_line_is_one_json_object(stream):
     structlog.get_logger("weir").warning("commit_refused", partition=3)
-    logging.getLogger("aiokafka").warning("lost %s", "kafka-1")
+    logging.getLogger("faust").warning("lost %s", "kafka-1")
 
     assert [(line["event"], line["level"]) for line in _lines(stream)] == [("commit_refused", "warning"), ("lost kafka-1", "warning")]
     assert _lines(stream)[0]["partition"] == 3
