@@ -4,7 +4,7 @@ Children are looked up once, here: the hot path increments what it was given. La
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
 import numpy as np
@@ -115,11 +115,6 @@ class Metrics:
         """Show what the watchdog and the readiness check say."""
         self._alive.set(is_alive)
         self._ready.set(is_ready)
-
-    def count_flags(self, flags: Iterable[Flag]) -> None:
-        """Count one answer's flags."""
-        for flag in flags:
-            self.flags[flag].inc()
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -35,7 +35,7 @@ def test_observing_a_chunk_equals_observing_each_value():
 def test_every_metric_has_the_prefix_a_help_text_and_bounded_labels():
     metrics = Metrics()
     metrics.decisions["decline", Tier.FULL].inc(2)
-    metrics.count_flags([Flag.LATE])
+    metrics.flags[Flag.LATE].inc()
     metrics.set_model(model="weir@1", spec="abc", policy="p")
     metrics.set_lags({("t", 0): 5})
     text = metrics.exposition().decode()
