@@ -65,7 +65,8 @@ def encode(ints: Ints, floats: Floats, entity: int, generation: int, words: Ints
     i, n_tiles, n_singles = _encode_tiles(ints, floats, words, reals, a + at.FIXED_WORDS)
     i, n_seen = _encode_seen(ints, entity, words, i)
     n_marks = ints[at.N_MARKS]
-    words[i : i + n_marks] = ints[at.MARKS : at.MARKS + n_marks]
+    for j in range(n_marks):
+        words[i + j] = ints[at.MARKS + j]
     i += n_marks
     if entity == at.CARD:
         i = _encode_amounts(ints, floats, words, reals, i)
@@ -250,7 +251,8 @@ def decode(words: Ints, reals: Floats, start: int, end: int, entity: int, ints: 
         i += 1
     n_marks = (counts >> 32) & 0xFFFF
     ints[at.N_MARKS] = n_marks
-    ints[at.MARKS : at.MARKS + n_marks] = words[i : i + n_marks]
+    for j in range(n_marks):
+        ints[at.MARKS + j] = words[i + j]
     i += n_marks
     if entity == at.CARD:
         i = _decode_amounts(words, reals, i, ints, floats)

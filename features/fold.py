@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from features import layout as at
 from features.codec import checkpoint_words, decode, encode, is_sound
 from features.compiled import compiled
-from features.kernel import LATE, STALE, Floats, Ints, apply, evaluate, is_seen, lateness, wake
+from features.kernel import LATE, STALE, Floats, Ints, Workspace, apply, evaluate, is_seen, lateness, wake
 
 #: A key with more raw records than this gets a checkpoint ...
 CHECKPOINT_ABOVE = 64
@@ -74,6 +74,7 @@ def fold(
     room_reals: Floats,
     checkpoint_above: int,
     keep_raw: int,
+    workspace: Workspace,
 ) -> int:
     """Fold the pairs of one chunk; return the number of checkpoints made.
 
@@ -93,10 +94,9 @@ def fold(
         room_reals: `room.words` as float64.
         checkpoint_above: Raw records above which a key gets a checkpoint.
         keep_raw: Newest records that a checkpoint leaves raw.
+        workspace: Written.
     """
-    ints = np.empty(at.N_INTS, np.int64)
-    floats = np.empty(at.N_FLOATS, np.float64)
-    out = np.empty(at.MAX_COLUMNS, np.float64)
+    ints, floats, out, scratch = workspace
     made = 0
     for k in range(len(key_start) - 1):
         start, end, kind = blob_start[k], blob_start[k + 1], entity[k]
@@ -124,14 +124,14 @@ def fold(
                     folded.lateness[j] = 0
             folded.positions[j] = ints[at.N_RECORDS]
             if row[j] >= 0:
-                evaluate(ints, floats, kind, major, maturity_s, record, out)
+                evaluate(ints, floats, kind, major, maturity_s, record, out, scratch)
                 _write(out, kind, vectors[row[j]])
             if folded.status[j] != REPLAYED_INSIDE_CHECKPOINT:
                 apply(ints, floats, kind, major, record)
         if has_replay:
             _find_first_places(
                 words, reals, start, first_raw, end, records, key_start[k], key_start[k + 1], kind, row, major, maturity_s, vectors, folded,
-                ints, floats, out,
+                workspace,
             )  # fmt: skip
         n_raw = (end - first_raw) // at.RECORD_WORDS + key_start[k + 1] - key_start[k]
         if n_raw > checkpoint_above and made < len(room.key) and not is_broken:
@@ -156,9 +156,10 @@ def fold(
 @compiled
 def _find_first_places(
     words: Ints, reals: Floats, start: int, first_raw: int, end: int, records: Ints, first_pair: int, end_pair: int, kind: int, row: Ints,
-    major: int, maturity_s: int, vectors: NDArray[np.float32], folded: Folded, ints: Ints, floats: Floats, out: Floats,
+    major: int, maturity_s: int, vectors: NDArray[np.float32], folded: Folded, workspace: Workspace,
 ) -> None:  # fmt: skip
     """Evaluate redelivered records at the place of their first copy, where that is still raw in the log."""
+    ints, floats, out, scratch = workspace
     decode(words, reals, start, end, kind, ints, floats)
     for i in range(first_raw, end, at.RECORD_WORDS):
         record = words[i : i + 4]
@@ -173,6 +174,6 @@ def _find_first_places(
                     found = lateness(ints, record[1])
                     folded.lateness[j] = PAIR_STALE if found == STALE else PAIR_LATE if found == LATE else 0
                 if row[j] >= 0:
-                    evaluate(ints, floats, kind, major, maturity_s, record, out)
+                    evaluate(ints, floats, kind, major, maturity_s, record, out, scratch)
                     _write(out, kind, vectors[row[j]])
         apply(ints, floats, kind, major, record)

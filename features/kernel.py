@@ -6,6 +6,7 @@ else, a fixed order of additions and no fastmath: the same records give the same
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,22 @@ _DEGREE = math.pi / 18_000.0
 _PRIOR_FRAUDS = spec.RISK_PRIOR * spec.RISK_WEIGHT
 _WEIGHT = spec.RISK_WEIGHT
 _WINDOW_S, _HOP_S, _RING, _START, _SLOTS = at.WINDOW_S, at.HOP_S, at.RING, at.LEVEL_START, at.SLOTS
-_LABEL_DAYS = np.array(spec.LABEL_DAYS, np.int64)
+_LABEL_DAYS = spec.LABEL_DAYS
+
+
+class Workspace(NamedTuple):
+    """The arrays that one thread decodes, applies and evaluates with; kept, because compiled code makes none."""
+
+    ints: Ints
+    floats: Floats
+    out: Floats
+    scratch: Ints
+
+
+def new_workspace() -> Workspace:
+    """Return a workspace in the state of an entity never seen."""
+    return Workspace(np.zeros(at.N_INTS, np.int64), np.zeros(at.N_FLOATS), np.zeros(at.MAX_COLUMNS), np.zeros(at.N_SCRATCH, np.int64))
+
 
 # What `apply` returns, and `evaluate` tells in advance.
 APPLIED, LATE, STALE, SEEN_BEFORE = range(4)
@@ -222,6 +238,21 @@ def _median(ints: Ints, scratch: Ints) -> float:
 
 
 @compiled
+def _median_distance(ordered: Ints, k: int) -> int:
+    """Return sorted(|x - median|)[k // 2] of k sorted numbers: those below and above the median are met in turns."""
+    middle = k // 2
+    below, above, distance = middle - 1, middle + 1, 0
+    for _ in range(k // 2):
+        if above >= k or (below >= 0 and ordered[middle] - ordered[below] <= ordered[above] - ordered[middle]):
+            distance = ordered[middle] - ordered[below]
+            below -= 1
+        else:
+            distance = ordered[above] - ordered[middle]
+            above += 1
+    return distance
+
+
+@compiled
 def _apply_day(ints: Ints, day: int) -> None:
     """Count a transaction in its day tile; a day pushed out of the ring goes to the totals."""
     tile = at.DAYS + at.DAY_WIDTH * (day % at.N_DAYS)
@@ -264,7 +295,7 @@ def _apply_label(ints: Ints, time_ms: int, kind: int) -> None:
 
 
 @compiled
-def evaluate(ints: Ints, floats: Floats, entity: int, major: int, maturity_s: int, record: Ints, out: Floats) -> None:
+def evaluate(ints: Ints, floats: Floats, entity: int, major: int, maturity_s: int, record: Ints, out: Floats, scratch: Ints) -> None:
     """Write the entity's features of a transaction that is not applied yet, in the order of `spec.FEATURES`.
 
     Args:
@@ -275,34 +306,35 @@ def evaluate(ints: Ints, floats: Floats, entity: int, major: int, maturity_s: in
         maturity_s: Age at which a transaction without a fraud label counts as good, in seconds.
         record: int64 (4,), see `layout.RECORD`.
         out: float64 (MAX_COLUMNS,); the first N_COLUMNS[entity] are written, NaN = missing.
+        scratch: int64 (N_SCRATCH,), written.
     """
     time_ms = record[1]
     now_ms = max(time_ms, ints[at.NEWEST_MS] - _LATENESS_MS) if ints[at.N_TRANSACTIONS] > 0 else time_ms
     now_s = now_ms // 1000
     amount = at.NO_AMOUNT if (record[3] >> 40) & at.AMOUNT_UNKNOWN else record[2] & 0xFFFFFFFF
     counterparty = (record[2] >> 32) & 0xFFFFFFFF
-    _evaluate_windows(ints, floats, entity, now_s, out)
+    _evaluate_windows(ints, floats, entity, now_s, out, scratch)
     column = 6 * at.N_LEVELS
     _evaluate_last(ints, entity, time_ms, now_s, counterparty, short(record[3]), short(record[3] >> 16), out[column:])
     column += 6
     if entity == at.CARD:
-        _evaluate_amount(ints, floats, now_ms, amount, major, out[6 * 3 + 2], out[6 * 4 + 2], out[column:])
+        _evaluate_amount(ints, floats, now_ms, amount, major, out[6 * 3 + 2], out[6 * 4 + 2], out[column:], scratch)
         column += 7
     if entity <= at.MERCHANT:
         _evaluate_labels(ints, now_s, maturity_s, out[column:])
 
 
 @compiled
-def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: Floats) -> None:
+def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: Floats, scratch: Ints) -> None:
     n_slots = _SLOTS[entity]
-    oldest = np.empty(at.N_LEVELS, np.int64)
+    oldest, occupied = scratch, scratch[at.N_LEVELS :]
     for level in range(at.N_LEVELS):
         hop = _HOP_S[level]
         low, high = (now_s - _WINDOW_S[level]) // hop, now_s // hop
         count = total = unknown = largest = 0
         squares = 0.0
+        place = _START[level] + low % _RING[level]
         for index in range(low, high + 1):  # oldest to newest: a fixed order of additions
-            place = _START[level] + index % _RING[level]
             tile = at.TILES + at.TILE_WIDTH * place
             if ints[tile] == index:
                 count += ints[tile + at.TILE_COUNT]
@@ -310,6 +342,9 @@ def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: 
                 unknown += ints[tile + at.TILE_UNKNOWN]
                 largest = max(largest, ints[tile + at.TILE_MAX])
                 squares += floats[place]
+            place += 1
+            if place == _START[level + 1]:
+                place = _START[level]
         known = count - unknown
         mean = float(total) / known if known > 0 else math.nan
         variance = squares / known - mean * mean if known > 0 else math.nan
@@ -320,7 +355,7 @@ def _evaluate_windows(ints: Ints, floats: Floats, entity: int, now_s: int, out: 
         out[column + 3] = math.sqrt(variance) if variance > 0.0 else (0.0 if known > 0 else math.nan)
         out[column + 4] = float(largest) if known > 0 else math.nan
         oldest[level] = max(low * hop, 1)
-    occupied = np.zeros(at.N_LEVELS, np.int64)
+        occupied[level] = 0
     for slot in range(at.SEEN, at.SEEN + n_slots):
         level = at.N_LEVELS - 1
         while level >= 0 and ints[slot] >= oldest[level]:  # a longer window holds all that a shorter one holds
@@ -362,7 +397,7 @@ def _distance_km(lat_a: int, lon_a: int, lat_b: int, lon_b: int) -> float:
 
 @compiled
 def _evaluate_amount(
-    ints: Ints, floats: Floats, now_ms: int, amount: int, major: int, mean_7d: float, mean_30d: float, out: Floats
+    ints: Ints, floats: Floats, now_ms: int, amount: int, major: int, mean_7d: float, mean_30d: float, out: Floats, scratch: Ints
 ) -> None:
     n = ints[at.AMOUNTS_EVER]
     for i in range(6):
@@ -376,14 +411,9 @@ def _evaluate_amount(
     if n == 0:
         return
     out[2] = x / max(floats[at.EWMA], 1.0)
-    scratch = np.empty(at.N_AMOUNTS, np.int64)
     median = _median(ints, scratch)
     out[3] = x / max(median, 1.0)
-    k = min(n, at.N_AMOUNTS)
-    for i in range(k):  # the median of the distances from the median
-        scratch[i] = abs(scratch[i] - int(median))
-    scratch[:k].sort()
-    out[4] = (x - median) / (1.4826 * scratch[k // 2] + major)
+    out[4] = (x - median) / (1.4826 * _median_distance(scratch, min(n, at.N_AMOUNTS)) + major)
     if n >= 2:
         mean = float(ints[at.AMOUNT_SUM]) / n
         variance = floats[at.SQUARE_SUM] / n - mean * mean
@@ -395,8 +425,8 @@ def _evaluate_labels(ints: Ints, now_s: int, maturity_s: int, out: Floats) -> No
     """Write the label features: windows behind the maturity horizon and everything newer (ADR 4)."""
     today = now_s // _DAY_S
     horizon = (now_s - maturity_s) // _DAY_S
-    frauds = np.zeros(3)
-    counts = np.zeros(3)
+    for i in range(9):
+        out[i] = 0.0
     run, run_day, is_open, newest_share = 0.0, -1, True, math.nan
     day = max(today, ints[at.NEWEST_MS] // _DAY_MS)
     while day >= 0 and horizon - day <= _LABEL_DAYS[2]:
@@ -412,8 +442,8 @@ def _evaluate_labels(ints: Ints, now_s: int, maturity_s: int, out: Floats) -> No
                 count = known
             for w in range(3):
                 if age <= _LABEL_DAYS[w]:
-                    frauds[w] += known
-                    counts[w] += count
+                    out[3 * w] += known
+                    out[3 * w + 1] += count
             if newest_share != newest_share and (age > 0 or known > 0.0):  # noqa: PLR0124 - still NaN
                 newest_share = known / max(count, 1.0)
             if is_open and (age >= 0 or known > 0.0):
@@ -424,9 +454,7 @@ def _evaluate_labels(ints: Ints, now_s: int, maturity_s: int, out: Floats) -> No
                     is_open = False
         day -= 1
     for w in range(3):
-        out[3 * w] = frauds[w]
-        out[3 * w + 1] = counts[w]
-        out[3 * w + 2] = (frauds[w] + _PRIOR_FRAUDS) / (counts[w] + _WEIGHT)
+        out[3 * w + 2] = (out[3 * w] + _PRIOR_FRAUDS) / (out[3 * w + 1] + _WEIGHT)
     gone_frauds, gone, newest_ms = ints[at.GONE_FRAUDS], ints[at.GONE_COUNT], 0
     for tile in range(at.DAYS, at.DAYS + at.N_DAYS * at.DAY_WIDTH, at.DAY_WIDTH):
         newest_ms = max(newest_ms, ints[tile + at.DAY_NEWEST_FRAUD_MS])

@@ -23,12 +23,14 @@ from features.columns import Columns, columns_of
 from features.compiled import compiled, compiled_parallel
 from features.currency import Rates
 from features.event import evaluate_events
-from features.kernel import Floats, Ints, apply, evaluate, wake
+from features.kernel import Floats, Ints, Workspace, apply, evaluate, new_workspace, wake
 
 Progress = Callable[[float], None]
 _BLOCK = 2048
 #: Groups of entities that one parallel call works on; the progress moves between calls.
 _GROUPS_PER_CALL = 40_000
+_PARTS = 64
+"""Shares of a parallel call, each with a workspace of its own."""
 
 
 class Events(NamedTuple):
@@ -138,6 +140,7 @@ def fold_states(
     del settings  # the state does not depend on them; the namespace it goes to does
     columns = columns_of(history, rates)
     events = default_events(history, end_ms=end_ms)
+    workspace = new_workspace()
     for kind in range(at.N_ENTITIES):
         group = _group(columns, events, kind, None)
         ids = columns.entities[kind].ids
@@ -145,7 +148,8 @@ def fold_states(
         for first in range(0, n_groups, _BLOCK):
             start = group.start[first : first + _BLOCK + 1]
             words = np.empty((len(start) - 1) * (at.HEADER_WORDS + at.SNAPSHOT_WORDS), np.int64)
-            bounds = _fold_block(group.records, start, kind, rates.major, words, words.view(np.float64))
+            bounds = np.zeros(len(start), np.int64)
+            _fold_block(group.records, start, kind, rates.major, words, words.view(np.float64), bounds, workspace)
             content = words[: bounds[-1]].tobytes()
             edges = (bounds * 8).tolist()
             codes = group.code[start[:-1]].tolist()
@@ -218,6 +222,7 @@ def _replay(
     evaluate_events(batch.time_ms, batch.amount, batch.codes, offsets(settings.time_zone), rates.major, out_row, vectors)
     n_misplaced = 0
     maturity_s = settings.maturity_days * 86_400
+    workspaces = [np.stack(arrays) for arrays in zip(*(new_workspace() for _ in range(_PARTS)), strict=True)]
     for kind in range(at.N_ENTITIES):
         group = _group(columns, events, kind, positions)
         row = np.where(events.kind[group.event] == at.TRANSACTION, out_row[events.row[group.event]], -1)
@@ -225,7 +230,7 @@ def _replay(
         n_groups = len(group.start) - 1
         for first in range(0, n_groups, _GROUPS_PER_CALL):
             start = group.start[first : first + _GROUPS_PER_CALL + 1]
-            _replay_groups(group.records, start, row, kind, rates.major, maturity_s, vectors, places)
+            _replay_groups(group.records, start, row, kind, rates.major, maturity_s, vectors, places, *workspaces)
             if progress is not None:
                 progress((kind + min(first + _GROUPS_PER_CALL, n_groups) / n_groups) / at.N_ENTITIES)
         if positions is not None:
@@ -247,14 +252,12 @@ def _rows_of(history: pl.DataFrame, transaction_id: pl.Series) -> NDArray[np.int
 
 @compiled_parallel
 def _replay_groups(
-    records: Ints, start: Ints, row: Ints, kind: int, major: int, maturity_s: int, vectors: NDArray[np.float32], places: Ints
-) -> None:
-    n_groups = len(start) - 1
-    n_parts = 64
+    records: Ints, start: Ints, row: Ints, kind: int, major: int, maturity_s: int, vectors: NDArray[np.float32], places: Ints,
+    every_ints: NDArray[np.int64], every_floats: NDArray[np.float64], every_out: NDArray[np.float64], every_scratch: NDArray[np.int64],
+) -> None:  # fmt: skip
+    n_groups, n_parts = len(start) - 1, len(every_ints)
     for part in prange(n_parts):
-        ints = np.empty(at.N_INTS, np.int64)
-        floats = np.empty(at.N_FLOATS, np.float64)
-        out = np.empty(at.MAX_COLUMNS, np.float64)
+        ints, floats, out, scratch = every_ints[part], every_floats[part], every_out[part], every_scratch[part]
         for g in range(n_groups * part // n_parts, n_groups * (part + 1) // n_parts):
             ints[:] = 0
             floats[:] = 0.0
@@ -263,7 +266,7 @@ def _replay_groups(
                 places[i] = ints[at.N_RECORDS]
                 if row[i] >= 0:
                     wake(ints, floats, record[1])
-                    evaluate(ints, floats, kind, major, maturity_s, record, out)
+                    evaluate(ints, floats, kind, major, maturity_s, record, out, scratch)
                     first = at.FIRST_COLUMN[kind]
                     for j in range(at.N_COLUMNS[kind]):
                         vectors[row[i], first + j] = out[j]
@@ -271,14 +274,11 @@ def _replay_groups(
 
 
 @compiled
-def _fold_block(records: Ints, start: Ints, kind: int, major: int, words: Ints, reals: Floats) -> Ints:
-    ints = np.empty(at.N_INTS, np.int64)
-    floats = np.empty(at.N_FLOATS, np.float64)
-    bounds = np.zeros(len(start), np.int64)
+def _fold_block(records: Ints, start: Ints, kind: int, major: int, words: Ints, reals: Floats, bounds: Ints, workspace: Workspace) -> None:
+    ints, floats, _, _ = workspace
     for g in range(len(start) - 1):
         ints[:] = 0
         floats[:] = 0.0
         for i in range(start[g], start[g + 1]):
             apply(ints, floats, kind, major, records[4 * i : 4 * i + 4])
         bounds[g + 1] = bounds[g] + encode(ints, floats, kind, 1, words, reals, bounds[g])
-    return bounds

@@ -31,6 +31,7 @@ from features.fold import (
     fold,
 )
 from features.index import NO_ANSWER, Entry, decode_entry, fixed_parts
+from features.kernel import new_workspace
 from features.keys import Keys
 from features.pairs import Grouping, Pairs
 from features.spec import N_FEATURES, FeatureSettings
@@ -110,6 +111,7 @@ class FeatureStore:
         self._offsets = offsets(settings.time_zone)
         self._maturity_s = settings.maturity_days * 86_400
         self._room = checkpoint_room(_MOST_CHECKPOINTS)
+        self._workspace = new_workspace()
         self._grouping = Grouping(keys)
         self._is_checkpointing = False
         self._compactions: set[asyncio.Task[None]] = set()
@@ -208,7 +210,7 @@ class FeatureStore:
         made = fold(
             words, words.view(np.float64), blob_start, records.view(np.int64), pairs.key_start, pairs.key_kind, row, self._rates.major,
             self._maturity_s, np.empty((0, 0), np.float32) if vectors is None else vectors, folded, room, room.words.view(np.float64),
-            CHECKPOINT_ABOVE, KEEP_RAW,
+            CHECKPOINT_ABOVE, KEEP_RAW, self._workspace,
         )  # fmt: skip
         if made and not self._is_checkpointing:
             self._is_checkpointing = True

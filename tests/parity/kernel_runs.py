@@ -8,7 +8,7 @@ from features import layout as at
 from features import spec
 from features.codec import checkpoint_words, decode, encode, is_sound
 from features.fold import Folded, checkpoint_room, fold
-from features.kernel import apply, evaluate, wake
+from features.kernel import apply, evaluate, new_workspace, wake
 
 KINDS = {"transaction": at.TRANSACTION, "fraud": at.FRAUD, "fraud_undone": at.FRAUD_UNDONE}
 
@@ -31,8 +31,7 @@ def names_of(entity: str) -> list[str]:
 def kernel_features(entity: str, items, *, recode: bool = False, maturity_days: int = 7) -> list[dict[str, float] | None]:
     """Return the features before each item (None for labels); `recode` passes the state through bytes each time."""
     kind = spec.ENTITIES.index(entity)
-    ints, floats = np.zeros(at.N_INTS, np.int64), np.zeros(at.N_FLOATS)
-    out = np.full(at.MAX_COLUMNS, np.nan)
+    ints, floats, out, scratch = new_workspace()
     found: list[dict[str, float] | None] = []
     for item, record in zip(items, records_of(items).view(np.int64).reshape(-1, 4), strict=True):
         if recode:
@@ -43,7 +42,7 @@ def kernel_features(entity: str, items, *, recode: bool = False, maturity_days: 
             decode(words, words.view(np.float64), 0, n, kind, ints, floats)
         if item.kind == "transaction":
             wake(ints, floats, record[1])
-            evaluate(ints, floats, kind, 100, maturity_days * 86_400, record, out)
+            evaluate(ints, floats, kind, 100, maturity_days * 86_400, record, out, scratch)
             found.append(dict(zip(names_of(entity), out.tolist(), strict=False)))
         else:
             found.append(None)
@@ -62,7 +61,7 @@ def fold_once(entity: str, blob: bytes, records, *, above: int = 64, keep: int =
     room = checkpoint_room(2)
     made = fold(
         words, words.view(np.float64), np.array([0, len(blob) // 8]), records.view(np.int64), np.array([0, n]), np.array([kind]), row, 100,
-        7 * 86_400, vectors, folded, room, room.words.view(np.float64), above, keep,
+        7 * 86_400, vectors, folded, room, room.words.view(np.float64), above, keep, new_workspace(),
     )  # fmt: skip
     content = room.words[: room.start[1]].tobytes() if made else None
     return vectors, folded, content, int(room.used_bytes[0]) if made else 0
