@@ -54,7 +54,7 @@ EWMA: Final = N_TILES + 1
 ODD: Final = N_TILES + 2
 N_FLOATS: Final = N_TILES + 3
 
-N_SCRATCH: Final = max(N_AMOUNTS, 2 * N_LEVELS)
+N_SCRATCH: Final = N_AMOUNTS
 """Integers that an evaluation writes to on its way."""
 
 NO_AMOUNT: Final = -1
