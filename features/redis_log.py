@@ -19,6 +19,9 @@ from features.store import Checkpoint
 KEYS_PER_CALL: Final = 64
 _DAY_MS: Final = 86_400_000
 _SOURCE: Final = struct.Struct("<q")
+_TIME: Final = struct.Struct("<q")
+_TIME_AT: Final = 8
+"""Byte of a record at which its event time lies."""
 _TRANSIENT = (
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
@@ -29,6 +32,8 @@ _TRANSIENT = (
 )
 
 Command = tuple[str | bytes | int, ...]
+_MULTI: Final[Command] = ("MULTI",)
+_EXEC: Final[Command] = ("EXEC",)
 OnCall = Callable[[float | None], None]
 
 
@@ -48,6 +53,7 @@ class RedisLog:
         self._keys = keys
         self._index_ttl_s = index_ttl_s
         self._on_call = on_call
+        self._to_renew: list[bytes] = []
 
     async def load(self) -> None:
         """Load the Functions, once per Redis.
@@ -64,18 +70,37 @@ class RedisLog:
         """See `features.store.Log`; one round trip."""
         if not states:
             return []
-        day = _SOURCE.unpack_from(records[0], 8)[0] // _DAY_MS * _DAY_MS
         commands: list[Command] = []
         for a in range(0, len(states), KEYS_PER_CALL):
             part = states[a : a + KEYS_PER_CALL]
-            fixed = (STATE_TTL_S, day, self._keys.states, self._keys.bad)
-            commands.append(("FCALL", "weir_append_v1", len(part), *part, *fixed, *records[a : a + KEYS_PER_CALL]))
-        n_calls = len(commands)
+            fixed = (STATE_TTL_S, self._keys.states, self._keys.bad)
+            append: Command = ("FCALL", "weir_append_v1", len(part), *part, *fixed, *records[a : a + KEYS_PER_CALL])
+            commands += (_MULTI, ("MGET", *part), append, _EXEC)
+        n_answers = len(commands)
         for a in range(0, len(index), KEYS_PER_CALL):
             part = index[a : a + KEYS_PER_CALL]
             commands.append(("FCALL", "weir_remember_v1", len(part), *part, self._index_ttl_s, *entries[a : a + KEYS_PER_CALL]))
-        found = await self._run(commands)
-        return [state if isinstance(state, bytes) else b"" for part in found[:n_calls] for state in part]
+        for a in range(0, len(self._to_renew), KEYS_PER_CALL):
+            part = self._to_renew[a : a + KEYS_PER_CALL]
+            commands.append(("FCALL", "weir_renew_v1", len(part), *part, STATE_TTL_S))
+        self._to_renew = []
+        before: list[bytes] = []
+        for values, moved in (await self._run(commands))[3:n_answers:4]:
+            if isinstance(moved, Exception):  # inside a transaction an error is an answer
+                raise moved
+            for i in moved:
+                values[i - 1] = None
+            before += [value or b"" for value in values]
+        self._note_old(states, before, records)
+        return before
+
+    def _note_old(self, states: Sequence[bytes], before: Sequence[bytes], records: Sequence[bytes]) -> None:
+        """Let the next call renew the time to live of states whose last record is of an earlier day than this chunk's first."""
+        day_ms = _TIME.unpack_from(records[0], _TIME_AT)[0] // _DAY_MS * _DAY_MS
+        from_end = at.RECORD_BYTES - _TIME_AT
+        self._to_renew += [
+            key for key, state in zip(states, before, strict=True) if state and _TIME.unpack_from(state, len(state) - from_end)[0] < day_ms
+        ]
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
         """See `features.store.Log`."""

@@ -13,36 +13,38 @@ local WORD, RECORD, LABEL, MOST_LABELS = 8, 32, 24, 8
 -- Where a bad state goes: the same name behind the other prefix, so the same hash tag and slot.
 local function aside(key, prefix, bad_prefix) return bad_prefix .. string.sub(key, #prefix + 1) end
 
--- weir_append_v1: return every key's state as it was and append this chunk's records, atomically.
--- KEYS: states. ARGV: ttl s, start of the current UTC day (ms), prefix of states, prefix of bad ones, one group of records per key.
--- -> the state before (false: none), or the number 1 where a bad value was moved aside.
+-- weir_append_v1: append this chunk's records to every key. The caller reads the states before, in the same transaction
+-- (MULTI), since passing them through Lua costs more than all the rest.
+-- KEYS: states. ARGV: ttl s, prefix of states, prefix of bad ones, one group of records per key.
+-- -> places of the keys whose value was of wrong type or length: it was moved aside, and the records begin a new log.
 local function append(keys, args)
-  local ttl, day = args[1], tonumber(args[2])
-  local out = redis.call('MGET', unpack(keys))
+  local ttl, moved = args[1], {}
+  local call, pcall = redis.call, redis.pcall
   for i = 1, #keys do
-    local key, records, state = keys[i], args[i + 4], out[i]
-    local is_bad = false
-    if not state then
-      is_bad = redis.call('TYPE', key).ok ~= 'none'
-    elseif #state % WORD ~= 0 or #state < RECORD then
-      is_bad = true
-    end
-    if is_bad then
-      local bad = aside(key, args[3], args[4])
-      redis.call('RENAME', key, bad)
-      redis.call('EXPIRE', bad, ttl)
-      state, out[i] = false, 1
-    end
-    if state then
-      redis.call('APPEND', key, records)
-      -- The time to live is renewed once a day: the last record's time is at byte 9 of its 32.
-      local last = struct.unpack('<i8', state, #state - 23)
-      if last < day then redis.call('EXPIRE', key, ttl) end
-    else
-      redis.call('SET', key, records, 'EX', ttl)
+    local key, records = keys[i], args[i + 3]
+    local length = pcall('APPEND', key, records)
+    local before = type(length) == 'number' and length - #records
+    if before == 0 then
+      call('EXPIRE', key, ttl)
+    elseif not before or before % WORD ~= 0 or before < RECORD then
+      local bad = aside(key, args[2], args[3])
+      if before then
+        call('SET', bad, call('GETRANGE', key, 0, before - 1), 'EX', ttl)
+      else
+        call('RENAME', key, bad)
+        call('EXPIRE', bad, ttl)
+      end
+      call('SET', key, records, 'EX', ttl)
+      moved[#moved + 1] = i
     end
   end
-  return out
+  return moved
+end
+
+-- weir_renew_v1: give states their time to live again. KEYS: states. ARGV: ttl s.
+local function renew(keys, args)
+  for i = 1, #keys do redis.call('EXPIRE', keys[i], args[1]) end
+  return #keys
 end
 
 -- weir_checkpoint_v1: replace the oldest bytes of each state by a checkpoint, if nobody did before.
@@ -169,6 +171,7 @@ local function source(keys, args)
 end
 
 redis.register_function('weir_append_v1', append)
+redis.register_function('weir_renew_v1', renew)
 redis.register_function('weir_checkpoint_v1', checkpoint)
 redis.register_function('weir_set_aside_v1', set_aside)
 redis.register_function('weir_remember_v1', remember)
