@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -14,6 +14,11 @@ from stream.chunks import Chunk
 from stream.ending import End, ExitCode
 from stream.publisher import Publisher
 from stream.records import Answers, Message, Process
+
+#: Turns of the event loop in which a chunk that waits comes through Faust's stream.
+_TURNS: Final = 12
+#: Turns in which a chunk that has begun gets its connection and its request is written.
+_TURNS_TO_SEND: Final = 4
 
 OnDelivered = Callable[[Chunk, float], None]
 """Told of each chunk whose answers are confirmed, with the seconds that publishing took."""
@@ -36,6 +41,7 @@ class Lane:
         self._acknowledge = acknowledge
         self._end = end
         self._on_delivered = on_delivered
+        self._is_applying = False
         self._applied: asyncio.Queue[tuple[Chunk, Answers]] = asyncio.Queue(maxsize=1)
         self._answered: asyncio.Queue[tuple[Chunk, list[Message]]] = asyncio.Queue(maxsize=1)
         self._deliveries: asyncio.Queue[tuple[Chunk, Awaitable[None], float]] = asyncio.Queue()
@@ -61,16 +67,20 @@ class Lane:
         if chunk.is_void:
             return None
         chunk.is_taken = True
+        self._is_applying = True
         try:
             return await self._process(chunk.records)
         except Unavailable:
             chunk.is_taken = False  # stopping and rebalancing do not wait for the other side to come back
             raise
+        finally:
+            self._is_applying = False
 
     async def _answer(self) -> None:
         """Compute answers, one chunk behind what is being applied."""
         while True:
             chunk, answers = await self._applied.get()
+            await self._let_next_begin()
             try:
                 messages = answers()
             except Exception as error:
@@ -78,6 +88,15 @@ class Lane:
                 raise
             await self._answered.put((chunk, messages))
             await asyncio.sleep(0)  # the turn of the publishing and of the confirming task
+
+    async def _let_next_begin(self) -> None:
+        """Let the next chunk, if it waits, go to the store first: the store then works while this process answers."""
+        n_turns = _TURNS
+        while n_turns > 0:
+            await asyncio.sleep(0)
+            n_turns -= 1
+            if self._is_applying:
+                n_turns = min(n_turns, _TURNS_TO_SEND)
 
     async def _publish(self) -> None:
         """Hand messages to the producer, which takes a partition's next batch only when the one before is on its way."""
