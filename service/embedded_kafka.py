@@ -78,7 +78,7 @@ class Broker(EmbeddedServer):
         return self.directory / "data" / "meta.properties"
 
     def _prepare(self, ports: tuple[int, ...]) -> list[str]:
-        java = [java_program(), "-XX:+UseSerialGC", "-Xshare:auto", "-cp", classpath(self._report)]
+        java = [java_program(), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", classpath(self._report)]
         (self.directory / "server.properties").write_text(properties(ports, retention_bytes=self._retention_bytes), "utf-8")
         (self.directory / "log4j2.properties").write_text(_LOGGING, "utf-8")
         if not self._marker.exists():

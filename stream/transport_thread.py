@@ -20,6 +20,9 @@ _FETCH_MAX_WAIT_MS: Final = 250
 #: Most bytes of one fetch, so that memory is bounded whatever the number of partitions.
 _FETCH_MAX_BYTES: Final = 8 * 1024 * 1024
 _REQUEST_TIMEOUT_MS: Final = 40_000
+#: Fewer records than this are worth waiting a round trip for what came after them.
+_ENOUGH_RECORDS: Final = 200
+_REFRESH_MS: Final = 4
 
 log = structlog.get_logger("weir.transport")
 
@@ -134,11 +137,29 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             return Fetched({}, self.epoch)
         if not is_urgent:
             client.resume(*wanted)
-        records = await client.getmany(*wanted, timeout_ms=int(timeout_s * 1000))
+        records = await client.getmany(*wanted, timeout_ms=0)
+        if not records:
+            records = await client.getmany(*wanted, timeout_ms=int(timeout_s * 1000))
+        elif is_urgent and sum(map(len, records.values())) < _ENOUGH_RECORDS:
+            records = await self._refresh(client, wanted, records)
         # No await from here on: the pause must come before aiokafka's next fetch, the epoch must be that of the drain.
         if records and not is_urgent:
             client.pause(*(tp for tp in wanted if tp in client.assignment()))
         return Fetched(records, self.epoch)
+
+    async def _refresh(self, client: Any, wanted: list[Any], stale: dict[Any, list[Record]]) -> dict[Any, list[Record]]:
+        """Return `stale` with what the broker has got since.
+
+        What lies here already was fetched when the last records were taken; all that came later waits at the broker, and
+        would wait there for a whole chunk more. Draining let aiokafka ask for it: the answer is a round trip away.
+        """
+        epoch = self.epoch
+        fresh: dict[Any, list[Record]] = await client.getmany(*wanted, timeout_ms=_REFRESH_MS)
+        if self.epoch != epoch:  # a seek meanwhile: what was drained before it comes again
+            return fresh
+        for tp, records in fresh.items():
+            stale.setdefault(tp, []).extend(records)
+        return stale
 
     async def _reposition(self, uuids: Mapping[TopicPartition, str | None]) -> int:
         client = self._ensure_consumer()

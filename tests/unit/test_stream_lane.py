@@ -31,7 +31,7 @@ async def stream_of(items, until):
 
 
 async def turns():
-    for _ in range(20):
+    for _ in range(100):
         await asyncio.sleep(0)
 
 
@@ -73,6 +73,20 @@ def test_chunks_are_acknowledged_in_order_after_their_deliveries():
         assert acknowledged == items
 
     run(items, echo, check)
+
+
+def test_the_next_chunk_goes_to_the_store_before_the_one_that_came_back_is_answered():
+    steps = []
+
+    async def process(records):
+        steps.append(f"apply {records[0]}")
+        await asyncio.sleep(0)
+        return lambda: steps.append(f"answer {records[0]}") or list(records)
+
+    async def check(acknowledged, deliveries, ended):
+        assert steps == ["apply 0", "apply 1", "answer 0", "answer 1"]
+
+    run(chunks(2), process, check)
 
 
 def test_a_failed_delivery_ends_the_process_and_acknowledges_nothing():
