@@ -29,9 +29,16 @@ class Keys:
         """Prefix of all states."""
         self.bad = f"{prefix}bad:{fingerprint[:8]}:".encode()
         """Prefix under which a state of wrong type or content is kept, in the slot it had."""
+        self._journal = f"{prefix}j:"
+        self._marker = f"{prefix}applied:"
+        self._spec = fingerprint[:8]
         self._index = f"{prefix}tx:"
         self.sources = f"{prefix}sources".encode()
         """Hash: topic UUID and partition -> source id."""
+        self.parked = f"{prefix}parked".encode()
+        """Labels that wait for their transaction."""
+        self.releases = f"{prefix}releases".encode()
+        """Hash: model, policy and spec of an answer -> its number."""
         self.alive = f"{prefix}alive".encode()
         """Sentinel: absent = Redis was emptied."""
 
@@ -43,6 +50,14 @@ class Keys:
     def index(self, transaction_id: str) -> bytes:
         """Return the key of a transaction in the decision index."""
         return f"{self._index}{{{bucket(transaction_id)}}}:{transaction_id}".encode()
+
+    def journal(self, group: str, partition: int, slot: int) -> bytes:
+        """Return the key of one slot of a partition's answer journal."""
+        return f"{self._journal}{group}:{self._spec}:{{{partition}}}:{slot}".encode()
+
+    def marker(self, group: str, source: int) -> bytes:
+        """Return the key of a source's position marker: what of it the states hold, for one consumer group."""
+        return f"{self._marker}{group}:{self._spec}:{source}".encode()
 
     @property
     def state_pattern(self) -> str:
