@@ -55,9 +55,9 @@ class Keys:
         """Return the key of one slot of a partition's answer journal."""
         return f"{self._journal}{group}:{self._spec}:{{{partition}}}:{slot}".encode()
 
-    def marker(self, group: str, source: int) -> bytes:
-        """Return the key of a source's position marker: what of it the states hold, for one consumer group."""
-        return f"{self._marker}{group}:{self._spec}:{source}".encode()
+    def marker(self, group: str, bucket_number: int, source: int) -> bytes:
+        """Return the key of a source's position marker: what of it the states of a bucket's node hold, for one group."""
+        return f"{self._marker}{group}:{self._spec}:{{{bucket_number}}}:{source}".encode()
 
     @property
     def state_pattern(self) -> str:
