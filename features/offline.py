@@ -6,8 +6,7 @@ applied them; the features are then equal to the served ones bit for bit.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,26 +19,19 @@ from features import spec
 from features.clock import offsets
 from features.codec import encode
 from features.columns import Columns, columns_of
-from features.compiled import compiled, compiled_parallel
+from features.compiled import compiled_parallel
 from features.currency import Rates
+from features.entity_records import Events, group_by_entity
 from features.event import evaluate_events
-from features.kernel import Floats, Ints, Workspace, apply, evaluate, new_workspace, wake
+from features.kernel import Floats, Ints, apply, evaluate, new_workspace, wake
 
 Progress = Callable[[float], None]
 _BLOCK = 2048
+_STATE_WORDS = at.HEADER_WORDS + at.SNAPSHOT_WORDS
 #: Groups of entities that one parallel call works on; the progress moves between calls.
 _GROUPS_PER_CALL = 40_000
 _PARTS = 64
 """Shares of a parallel call, each with a workspace of its own."""
-
-
-class Events(NamedTuple):
-    """All records of a history in the order of application by default: transactions and labels."""
-
-    row: NDArray[np.int64]
-    """Row of the history, (m,)."""
-    kind: NDArray[np.int64]
-    """TRANSACTION, FRAUD or FRAUD_UNDONE, (m,)."""
 
 
 class LoggedOrder(NamedTuple):
@@ -140,69 +132,27 @@ def fold_states(
     del settings  # the state does not depend on them; the namespace it goes to does
     columns = columns_of(history, rates)
     events = default_events(history, end_ms=end_ms)
-    workspace = new_workspace()
+    workspaces = _workspaces()
+    words = np.empty(_BLOCK * _STATE_WORDS, np.int64)
+    content = words.data.cast("B")
+    n_words = np.empty(_BLOCK, np.int64)
     for kind in range(at.N_ENTITIES):
-        group = _group(columns, events, kind, None)
+        group = group_by_entity(columns, events, kind, None)
         ids = columns.entities[kind].ids
-        n_groups = len(group.start) - 1
+        n_groups = len(group.code)
         for first in range(0, n_groups, _BLOCK):
             start = group.start[first : first + _BLOCK + 1]
-            words = np.empty((len(start) - 1) * (at.HEADER_WORDS + at.SNAPSHOT_WORDS), np.int64)
-            bounds = np.zeros(len(start), np.int64)
-            _fold_block(group.records, start, kind, rates.major, words, words.view(np.float64), bounds, workspace)
-            content = words[: bounds[-1]].tobytes()
-            edges = (bounds * 8).tolist()
-            codes = group.code[start[:-1]].tolist()
-            yield kind, [ids[c] for c in codes], [content[a:b] for a, b in pairwise(edges)]
+            _fold_groups(group.records, start, kind, rates.major, words, words.view(np.float64), n_words, *workspaces[:2])
+            sizes = n_words[: len(start) - 1].tolist()
+            states = [bytes(content[a : a + 8 * n]) for a, n in zip(range(0, len(content), 8 * _STATE_WORDS), sizes, strict=False)]
+            yield kind, [ids[c] for c in group.code[first : first + _BLOCK].tolist()], states
             if progress is not None:
                 progress((kind + min(first + _BLOCK, n_groups) / max(n_groups, 1)) / at.N_ENTITIES)
 
 
-class _Group(NamedTuple):
-    """One entity type's records, sorted by entity and order of application."""
-
-    records: NDArray[np.int64]
-    """(4 * m,), see `layout.RECORD`."""
-    start: NDArray[np.int64]
-    """First record of each entity, and the end."""
-    code: NDArray[np.int64]
-    """Entity of each record, (m,)."""
-    event: NDArray[np.int64]
-    """Place in the events of each record, (m,)."""
-
-
-def _group(columns: Columns, events: Events, kind: int, positions: NDArray[np.int64] | None) -> _Group:
-    code = columns.entities[kind].code[events.row]
-    wanted = code >= 0
-    if kind > at.MERCHANT:
-        wanted &= events.kind == at.TRANSACTION
-    if positions is not None:
-        wanted &= positions[:, kind] != -1
-    event = np.flatnonzero(wanted)
-    code = code[event]
-    if positions is None:
-        order = np.argsort(code, kind="stable")
-    else:
-        place = positions[event, kind]
-        order = np.lexsort((event, place, code))  # unlogged ones (-2) first, in the default order
-    event, code = event[order], code[order]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(code)) + 1, [len(code)]]) if len(code) else np.zeros(1)
-    return _Group(_records(columns, events, kind, event), starts.astype(np.int64), code, event)
-
-
-def _records(columns: Columns, events: Events, kind: int, event: NDArray[np.int64]) -> NDArray[np.int64]:
-    row = events.row[event]
-    batch = columns.batch
-    records = np.zeros(len(event), at.RECORD)
-    records["source"] = (at.HISTORY_SOURCE << at.OFFSET_BITS) + np.arange(len(event)) + 1
-    records["time_ms"] = batch.time_ms[row]
-    records["amount"] = np.maximum(batch.amount[row], 0)
-    records["flags"] = (batch.amount[row] < 0) * at.AMOUNT_UNKNOWN
-    records["counterparty"] = columns.counterparty[kind][row]
-    records["lat"] = batch.lat[row]
-    records["lon"] = batch.lon[row]
-    records["kind"] = events.kind[event]
-    return records.view(np.int64)
+def _workspaces() -> list[NDArray[Any]]:
+    """Return a workspace for each part of a parallel call, stacked."""
+    return [np.stack(arrays) for arrays in zip(*(new_workspace() for _ in range(_PARTS)), strict=True)]
 
 
 def _replay(
@@ -222,9 +172,9 @@ def _replay(
     evaluate_events(batch.time_ms, batch.amount, batch.codes, offsets(settings.time_zone), rates.major, out_row, vectors)
     n_misplaced = 0
     maturity_s = settings.maturity_days * 86_400
-    workspaces = [np.stack(arrays) for arrays in zip(*(new_workspace() for _ in range(_PARTS)), strict=True)]
+    workspaces = _workspaces()
     for kind in range(at.N_ENTITIES):
-        group = _group(columns, events, kind, positions)
+        group = group_by_entity(columns, events, kind, positions)
         row = np.where(events.kind[group.event] == at.TRANSACTION, out_row[events.row[group.event]], -1)
         places = np.empty(len(group.event), np.int64)
         n_groups = len(group.start) - 1
@@ -273,12 +223,18 @@ def _replay_groups(
                 apply(ints, floats, kind, major, record)
 
 
-@compiled
-def _fold_block(records: Ints, start: Ints, kind: int, major: int, words: Ints, reals: Floats, bounds: Ints, workspace: Workspace) -> None:
-    ints, floats, _, _ = workspace
-    for g in range(len(start) - 1):
-        ints[:] = 0
-        floats[:] = 0.0
-        for i in range(start[g], start[g + 1]):
-            apply(ints, floats, kind, major, records[4 * i : 4 * i + 4])
-        bounds[g + 1] = bounds[g] + encode(ints, floats, kind, 1, words, reals, bounds[g])
+@compiled_parallel
+def _fold_groups(
+    records: Ints, start: Ints, kind: int, major: int, words: Ints, reals: Floats, n_words: Ints, every_ints: NDArray[np.int64],
+    every_floats: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Write the state of group g at `words[g * _STATE_WORDS:]` and its length to `n_words[g]`."""
+    n_groups, n_parts = len(start) - 1, len(every_ints)
+    for part in prange(n_parts):
+        ints, floats = every_ints[part], every_floats[part]
+        for g in range(n_groups * part // n_parts, n_groups * (part + 1) // n_parts):
+            ints[:] = 0
+            floats[:] = 0.0
+            for i in range(start[g], start[g + 1]):
+                apply(ints, floats, kind, major, records[4 * i : 4 * i + 4])
+            n_words[g] = encode(ints, floats, kind, 1, words, reals, g * _STATE_WORDS)
