@@ -1,28 +1,53 @@
 """An entry of the decision index: what a label needs to find its entities, and the labels seen so far.
 
-Bytes, little-endian: version u8 (1), state u8 (spare), spare u16, source u64, append time i64, event time i64, then card,
-merchant, device and ip, each with its length (u16) before it (0 = none), the answer with its length (u16) before it, and
-the labels, 24 bytes each: source u64, label time i64, value u8, change + 1 u8, six spare bytes.
+The entry is also the claim of a transaction's id: whoever made it first, by its source, counts.
+
+Bytes, little-endian: version u8 (1), three spare, source u64, append time i64, event time i64; the first answer: tier + 1 u8
+(0 = none yet), outcome u8, flags u16, release u32 (see `Log.releases`), probability f64; then card, merchant, device and
+ip, each with its length (u16) before it (0 = none), and the labels, 24 bytes each: source u64, label time i64, value u8,
+change + 1 u8, six spare bytes.
 """
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-_FIXED: Final = struct.Struct("<BBHqqq")
+from domain.decision import Outcome, Tier
+
+_FIXED: Final = struct.Struct("<B3xqqq")
+_ANSWER: Final = struct.Struct("<BBHId")
 _LABEL: Final = struct.Struct("<qqBB6x")
 _VERSION: Final = 1
 FIXED: Final = np.dtype(
-    [("version", "u1"), ("state", "u1"), ("spare", "<u2"), ("source", "<i8"), ("append_ms", "<i8"), ("event_ms", "<i8")]
+    [("version", "u1"), ("spare", "V3"), ("source", "<i8"), ("append_ms", "<i8"), ("event_ms", "<i8"), ("answer", "V16")]
 )
 """The part of fixed length, for many entries at once."""
 NO_ID: Final = b"\0\0"
-NO_ANSWER: Final = b"\0\0"
-assert _FIXED.size == FIXED.itemsize
-assert _FIXED.size == 28
+NO_ANSWER: Final = bytes(_ANSWER.size)
+assert _FIXED.size + _ANSWER.size == FIXED.itemsize
+assert FIXED.itemsize == 44
+ANSWER: Final = np.dtype([("tier", "u1"), ("outcome", "u1"), ("flags", "<u2"), ("release", "<u4"), ("probability", "<f8")])
+"""A first answer, for many at once."""
+_TIERS: Final = tuple(Tier)
+_OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+TIER_CODES: Final = {tier: code + 1 for code, tier in enumerate(_TIERS)}
+"""0 = there is no answer yet."""
+OUTCOME_CODES: Final = {outcome: code for code, outcome in enumerate(_OUTCOMES)}
+
+
+class FirstAnswer(NamedTuple):
+    """What a transaction was answered first; a producer's duplicate of it is answered the same."""
+
+    tier: Tier
+    outcome: Outcome
+    flags: int
+    """Bits of `FLAG_BITS`."""
+    release: int
+    """Number of the model and policy that answered; see `Log.releases`."""
+    probability: float
 
 
 class Entry(NamedTuple):
@@ -34,21 +59,41 @@ class Entry(NamedTuple):
     """Event time as applied (after the rule for future events)."""
     entities: Sequence[str | None]
     """Card, merchant, device, ip."""
+    answer: FirstAnswer | None = None
 
 
 def encode_entry(entry: Entry, labels: bytes = b"") -> bytes:
-    """Return the bytes of an entry without an answer.
+    """Return the bytes of an entry.
 
     >>> decode_entry(encode_entry(Entry(1, 2, 3, ("c", "m", None, None)))).entities
     ('c', 'm', None, None)
     """
-    parts = [_FIXED.pack(_VERSION, 0, 0, entry.source, entry.append_ms, entry.event_ms)]
+    parts = [_FIXED.pack(_VERSION, entry.source, entry.append_ms, entry.event_ms), encode_answer(entry.answer)]
     parts += [NO_ID if entity_id is None else encode_id(entity_id) for entity_id in entry.entities]
-    return b"".join((*parts, NO_ANSWER, labels))
+    return b"".join((*parts, labels))
+
+
+def encode_answer(answer: FirstAnswer | None) -> bytes:
+    """Return the 16 bytes of an answer."""
+    if answer is None:
+        return NO_ANSWER
+    return _ANSWER.pack(TIER_CODES[answer.tier], OUTCOME_CODES[answer.outcome], answer.flags, answer.release, answer.probability)
+
+
+def split_answers(table: NDArray[np.void]) -> list[bytes]:
+    """Return the bytes of each answer of a table (of dtype ANSWER)."""
+    content, size = table.tobytes(), ANSWER.itemsize
+    return [content[a : a + size] for a in range(0, len(content), size)]
+
+
+def decode_answer(data: bytes, place: int = 0) -> FirstAnswer | None:
+    """Return the answer at a place of `data`, None if there is none."""
+    tier, outcome, flags, release, probability = _ANSWER.unpack_from(data, place)
+    return FirstAnswer(_TIERS[tier - 1], _OUTCOMES[outcome], flags, release, probability) if tier else None
 
 
 def fixed_parts(source: NDArray[np.int64], append_ms: Sequence[int], event_ms: NDArray[np.int64]) -> list[bytes]:
-    """Return the parts of fixed length of many entries; an entry goes on with four ids and NO_ANSWER."""
+    """Return the parts of fixed length of many entries; an entry goes on with four ids."""
     table = np.zeros(len(source), FIXED)
     table["version"], table["source"], table["append_ms"], table["event_ms"] = _VERSION, source, append_ms, event_ms
     content, size = table.tobytes(), FIXED.itemsize
@@ -67,12 +112,13 @@ def encode_label(source: int, label_ms: int, *, is_fraud: bool, change: int) -> 
 
 
 def decode_entry(data: bytes) -> Entry:
-    """Return the entry that `data` holds, without answer and labels."""
-    _, _, _, source, append_ms, event_ms = _FIXED.unpack_from(data)
-    place = _FIXED.size
+    """Return the entry that `data` holds, without its labels."""
+    _, source, append_ms, event_ms = _FIXED.unpack_from(data)
+    answer = decode_answer(data, _FIXED.size)
+    place = FIXED.itemsize
     found: list[str | None] = []
     for _ in range(4):
         end = place + 2 + int.from_bytes(data[place : place + 2], "little")
         found.append(data[place + 2 : end].decode() or None)
         place = end
-    return Entry(source, append_ms, event_ms, tuple(found))
+    return Entry(source, append_ms, event_ms, tuple(found), answer)

@@ -18,10 +18,9 @@ class MemoryLog:
         self.index: dict[bytes, bytes] = {}
         self._labels: dict[bytes, list[tuple[int, int, bool, int]]] = {}
         self._sources: dict[str, int] = {}
+        self._releases: dict[str, int] = {}
 
-    async def append(
-        self, states: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
-    ) -> list[bytes]:
+    async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
         """See `features.store.Log`."""
         found = []
         for key, part in zip(states, records, strict=True):
@@ -31,9 +30,33 @@ class MemoryLog:
                 before = b""
             self.states[key] = before + part
             found.append(before)
-        for key, entry in zip(index, entries, strict=True):
-            self.index.setdefault(key, entry)
         return found
+
+    async def claim(
+        self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
+    ) -> dict[int, bytes]:
+        """See `features.store.Log`."""
+        found = {}
+        for i, (key, content) in enumerate(zip(keys, entries, strict=True)):
+            old, new = decode_entry(self.index.setdefault(key, content)), decode_entry(content)
+            if old.source == new.source:
+                continue
+            if abs(new.append_ms - old.append_ms) <= window_ms:
+                found[i] = self.index[key]
+            else:
+                self.index[key] = content
+                self._labels.pop(key, None)
+        for key, source, answer in answers:
+            entry = self.index.get(key, b"")
+            if entry[4:12] == source and entry[28] == 0:
+                self.index[key] = entry[:28] + answer + entry[44:]
+        return found
+
+    async def releases(self, name: str) -> tuple[int, dict[int, str]]:
+        """See `features.store.Log`."""
+        if name and name not in self._releases:
+            self._releases[name] = len(self._releases) + 1
+        return self._releases.get(name, 0), {number: each for each, number in self._releases.items()}
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
         """See `features.store.Log`."""

@@ -69,11 +69,13 @@ class Grouping:
             if len(known) > _MOST_CACHED:
                 known.clear()
             slots: dict[str, int] = {}
-            hashed, encoded = [], []
+            hashed: list[int] = []
+            encoded: list[bytes] = []
             before = len(slot)
             for i, entity_id in enumerate(ids):
                 if entity_id is None:
                     encoded.append(NO_ID)
+                    hashed.append(0)
                     continue
                 found = known.get(entity_id)
                 if found is None:
@@ -87,7 +89,7 @@ class Grouping:
                 slot.append(place)
                 row.append(i)
             if kind <= at.MERCHANT:
-                hashes[kind] = hashed  # card and merchant are never missing
+                hashes[kind] = hashed
             encoded_ids.append(encoded)
             n_of_kind.append(len(slot) - before)
         slot_of = np.array(slot, np.int64)

@@ -64,9 +64,7 @@ class RedisLog:
         code = files("features").joinpath("lua", "weir_features.lua").read_text("utf-8")
         await self._run([("FUNCTION", "LOAD", "REPLACE", code)])
 
-    async def append(
-        self, states: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
-    ) -> list[bytes]:
+    async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
         """See `features.store.Log`; one round trip."""
         if not states:
             return []
@@ -77,9 +75,6 @@ class RedisLog:
             append: Command = ("FCALL", "weir_append_v1", len(part), *part, *fixed, *records[a : a + KEYS_PER_CALL])
             commands += (_MULTI, ("MGET", *part), append, _EXEC)
         n_answers = len(commands)
-        for a in range(0, len(index), KEYS_PER_CALL):
-            part = index[a : a + KEYS_PER_CALL]
-            commands.append(("FCALL", "weir_remember_v1", len(part), *part, self._index_ttl_s, *entries[a : a + KEYS_PER_CALL]))
         for a in range(0, len(self._to_renew), KEYS_PER_CALL):
             part = self._to_renew[a : a + KEYS_PER_CALL]
             commands.append(("FCALL", "weir_renew_v1", len(part), *part, STATE_TTL_S))
@@ -93,6 +88,35 @@ class RedisLog:
             before += [value or b"" for value in values]
         self._note_old(states, before, records)
         return before
+
+    async def claim(
+        self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
+    ) -> dict[int, bytes]:
+        """See `features.store.Log`; one round trip."""
+        commands: list[Command] = []
+        for a in range(0, len(keys), KEYS_PER_CALL):
+            part = keys[a : a + KEYS_PER_CALL]
+            commands.append(("FCALL", "weir_claim_v1", len(part), *part, self._index_ttl_s, window_ms, *entries[a : a + KEYS_PER_CALL]))
+        n_claims = len(commands)
+        for a in range(0, len(answers), KEYS_PER_CALL):
+            noted = answers[a : a + KEYS_PER_CALL]
+            arguments = [x for _, source, answer in noted for x in (source, answer)]
+            commands.append(("FCALL", "weir_answer_v1", len(noted), *(key for key, _, _ in noted), *arguments))
+        found = (await self._run(commands))[:n_claims]
+        return {
+            KEYS_PER_CALL * call + place - 1: entry
+            for call, taken in enumerate(found)
+            for place, entry in zip(taken[::2], taken[1::2], strict=True)
+        }
+
+    async def releases(self, name: str) -> tuple[int, dict[int, str]]:
+        """See `features.store.Log`."""
+        commands: list[Command] = [("HGETALL", self._keys.releases)]
+        if name:
+            commands.insert(0, ("FCALL", "weir_source_v1", 1, self._keys.releases, 1, name))
+        found = await self._run(commands)
+        pairs = found[-1].items() if isinstance(found[-1], dict) else zip(found[-1][::2], found[-1][1::2], strict=True)
+        return found[0][0] if name else 0, {int(number): each.decode() for each, number in pairs if each != b"registered"}
 
     def _note_old(self, states: Sequence[bytes], before: Sequence[bytes], records: Sequence[bytes]) -> None:
         """Let the next call renew the time to live of states whose last record is of an earlier day than this chunk's first."""

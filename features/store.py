@@ -30,7 +30,7 @@ from features.fold import (
     checkpoint_room,
     fold,
 )
-from features.index import NO_ANSWER, Entry, decode_entry, fixed_parts
+from features.index import Entry, decode_entry, fixed_parts
 from features.kernel import new_workspace
 from features.keys import Keys
 from features.pairs import Grouping, Pairs
@@ -54,10 +54,22 @@ class Checkpoint(NamedTuple):
 class Log(Protocol):
     """Where the states lie. All methods raise Unavailable if it does not answer; repeating a call is safe."""
 
-    async def append(
-        self, states: Sequence[bytes], records: Sequence[bytes], index: Sequence[bytes], entries: Sequence[bytes]
-    ) -> list[bytes]:
-        """Append each key's records; return the states as they were (b"" = none). Remember index entries that are new."""
+    async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
+        """Append each key's records; return the states as they were (b"" = none)."""
+        ...
+
+    async def claim(
+        self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
+    ) -> dict[int, bytes]:
+        """Make index entries, and note answers (key, source, answer) of earlier ones.
+
+        Returns:
+            Place -> entry of another source that claimed the transaction at most `window_ms` (append time) before.
+        """
+        ...
+
+    async def releases(self, name: str) -> tuple[int, dict[int, str]]:
+        """Return the number of a release, registering a new one, and the names of all."""
         ...
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
@@ -79,6 +91,14 @@ class Log(Protocol):
         ...
 
 
+class Duplicate(NamedTuple):
+    """A transaction that was sent before: another record, of the same id, counts."""
+
+    first: Entry
+    release: str
+    """What gave the first answer; "" where there is none yet."""
+
+
 class Observed(NamedTuple):
     """What is known about a chunk's transactions just before each of them."""
 
@@ -87,7 +107,11 @@ class Observed(NamedTuple):
     positions: NDArray[np.int64]
     """Place in the log of each entity; -1 = no such entity, (n, N_ENTITIES)."""
     flags: NDArray[np.uint16]
-    """The batch's, with late, stale and replay_approx, (n,)."""
+    """The batch's, with late, stale, duplicate and replay_approx, (n,)."""
+    duplicates: dict[int, Duplicate]
+    """Rows that changed no state."""
+    claims: list[bytes]
+    """Index key of each, for `FeatureStore.answered`."""
 
 
 class Credited(NamedTuple):
@@ -104,7 +128,20 @@ class Credited(NamedTuple):
 class FeatureStore:
     """Observes transactions and labels; see the module's guarantee."""
 
-    def __init__(self, log: Log, keys: Keys, settings: FeatureSettings, rates: Rates) -> None:
+    def __init__(self, log: Log, keys: Keys, settings: FeatureSettings, rates: Rates, *, claim_window_ms: int = 3_600_000) -> None:
+        """Prepare.
+
+        Args:
+            log: Where the states lie.
+            keys: Names of states and index entries.
+            settings: What the features depend on.
+            rates: Of the base currency.
+            claim_window_ms: A second record of a transaction's id, appended at most this long after the first, is a
+                producer's duplicate.
+        """
+        self._claim_window_ms = claim_window_ms
+        self._answers: list[tuple[bytes, bytes, bytes]] = []
+        self._releases: dict[int, str] = {}
         self._log = log
         self._keys = keys
         self._rates = rates
@@ -140,19 +177,50 @@ class FeatureStore:
         """
         pairs = self._grouping.of(batch)
         index = [self._keys.index(i) for i in transaction_ids]
-        fixed = fixed_parts(batch.source, append_ms, batch.time_ms)
-        entries = [b"".join((head, *ids, NO_ANSWER)) for head, *ids in zip(fixed, *pairs.encoded_ids, strict=True)]
+        duplicates = await self._claim(batch, pairs, index, append_ms)
+        if duplicates:
+            entities = tuple([None if i in duplicates else each for i, each in enumerate(ids)] for ids in batch.entities)
+            pairs = self._grouping.of(batch._replace(entities=entities))
         n = len(transaction_ids)
-        appended = await self._append(batch, pairs, np.zeros(n, np.int64), index, entries)
+        appended = await self._append(batch, pairs, np.zeros(n, np.int64))
 
         def finish() -> Observed:
             vectors = np.full((n, N_FEATURES), np.nan, np.float32)
             flags = batch.flags.copy()
+            flags[list(duplicates)] |= FLAG_BITS[Flag.DUPLICATE]
             positions = self._fold(appended, vectors, flags)
             evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
-            return Observed(vectors, positions, flags)
+            return Observed(vectors, positions, flags, duplicates, index)
 
         return finish
+
+    async def _claim(self, batch: Batch, pairs: Pairs, index: Sequence[bytes], append_ms: Sequence[int]) -> dict[int, Duplicate]:
+        """Claim the transactions' ids; return those that another record has."""
+        fixed = fixed_parts(batch.source, append_ms, batch.time_ms)
+        entries = [b"".join(parts) for parts in zip(fixed, *pairs.encoded_ids, strict=True)]
+        answers = self._answers
+        taken = {i: decode_entry(entry) for i, entry in (await self._log.claim(index, entries, self._claim_window_ms, answers)).items()}
+        self._answers = self._answers[len(answers) :]
+        if any(entry.answer is not None and entry.answer.release not in self._releases for entry in taken.values()):
+            _, self._releases = await self._log.releases("")
+        return {
+            i: Duplicate(entry, self._releases.get(entry.answer.release, "") if entry.answer is not None else "")
+            for i, entry in taken.items()
+        }
+
+    async def release(self, name: str) -> int:
+        """Return the number under which a release (model, policy, spec) is noted with its answers.
+
+        Raises:
+            Unavailable: Ask again.
+        """
+        number, self._releases = await self._log.releases(name)
+        return number
+
+    def answered(self, claims: Sequence[bytes], sources: NDArray[np.int64], answers: Sequence[bytes]) -> None:
+        """Note first answers (see `index.encode_answer`), with the next claims; a crash before that loses them."""
+        content = sources.astype("<i8").tobytes()
+        self._answers += zip(claims, (content[a : a + 8] for a in range(0, len(content), 8)), answers, strict=True)
 
     async def credit(
         self, transaction_ids: Sequence[str], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
@@ -177,7 +245,7 @@ class FeatureStore:
                 np.zeros(len(rows), np.int64), nothing, nothing, np.empty((0, 3), np.int32), flags,
                 ([e.entities[0] for e in credited], [e.entities[1] for e in credited]),
             )  # fmt: skip
-            positions[rows] = self._fold(await self._append(batch, self._grouping.of(batch), kinds, (), ()), None, flags)
+            positions[rows] = self._fold(await self._append(batch, self._grouping.of(batch), kinds), None, flags)
         approximate = dict(zip(rows, (flags & FLAG_BITS[Flag.REPLAY_APPROX]).tolist(), strict=True))
         return [
             None if entry is None else Credited(entry, changes[i], tuple(positions[i].tolist()), not approximate.get(i))
@@ -188,14 +256,12 @@ class FeatureStore:
         """Wait for what is under way beside the chunks."""
         await asyncio.gather(*self._compactions, *self._repairs)
 
-    async def _append(
-        self, batch: Batch, pairs: Pairs, kinds: NDArray[np.int64], index: Sequence[bytes], entries: Sequence[bytes]
-    ) -> "_Appended":
+    async def _append(self, batch: Batch, pairs: Pairs, kinds: NDArray[np.int64]) -> "_Appended":
         if self._repairs:  # a state is being moved aside: what is appended now belongs behind that
             await asyncio.gather(*self._repairs)
         records = pairs.records(batch, kinds)
         parts = pairs.split(records)
-        return _Appended(pairs, records, parts, await self._log.append(pairs.keys, parts, index, entries))
+        return _Appended(pairs, records, parts, await self._log.append(pairs.keys, parts))
 
     def _fold(self, appended: "_Appended", vectors: NDArray[np.float32] | None, flags: NDArray[np.uint16]) -> NDArray[np.int64]:
         """Write vectors and flags; return the places in the logs, (n, N_ENTITIES)."""

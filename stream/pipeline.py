@@ -1,7 +1,7 @@
 """From a chunk of transactions to its answers: decode, observe, score, decide. Publishes nothing itself."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -9,12 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.decision import FLAG_BITS, Alert, Outcome, Reason, Score, Tier, flag_names
+from domain.decision import FLAG_BITS, Alert, Flag, Outcome, Reason, Score, Tier, flag_names
 from domain.errors import RejectedRecord
 from domain.transaction import Transaction, decode_transaction
 from features.batch import Batch, batch_of
 from features.currency import Rates
 from features.feature_row import FeatureRow, encode_row
+from features.index import ANSWER, OUTCOME_CODES, TIER_CODES, FirstAnswer, decode_answer, split_answers
 from features.layout import TRANSACTION
 from features.store import Observed
 from monitoring.metrics import Metrics
@@ -26,8 +27,20 @@ _SHARE_STEPS = 1 << 32
 _encode = msgspec.json.Encoder().encode
 
 
+#: Chunks whose answers are known here before the decision index tells them.
+_RECENT_CHUNKS = 64
+
+
 class Store(Protocol):
     """What observes transactions; see `features.store.FeatureStore`."""
+
+    async def release(self, name: str) -> int:
+        """Return the number of a release."""
+        ...
+
+    def answered(self, claims: Sequence[bytes], sources: NDArray[np.int64], answers: Sequence[bytes]) -> None:
+        """Note first answers."""
+        ...
 
     async def begin(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Callable[[], Observed]:
         """Remember each transaction; return what computes the vectors just before it. Idempotent."""
@@ -75,6 +88,19 @@ class OutputTopics(NamedTuple):
     dead: str
 
 
+class Answered(NamedTuple):
+    """The answers of a chunk, one in each column for each transaction."""
+
+    probabilities: list[float]
+    outcomes: list[Outcome]
+    flags: list[int]
+    tiers: list[Tier]
+    reasons: dict[int, tuple[Reason, ...]]
+    """Of the rows that become alerts."""
+    releases: dict[int, str]
+    """What answered first, where it was not this worker's model; see `_release`."""
+
+
 class TransactionPipeline:
     """Answers every transaction of a chunk: a score (and an alert), or a dead letter."""
 
@@ -90,6 +116,8 @@ class TransactionPipeline:
         self._metrics = metrics
         self._logged_below = int(vector_share * _SHARE_STEPS)
         self._reasons_budget_ms = reasons_budget_ms
+        self._releases: dict[str, int] = {}
+        self._recent: deque[tuple[NDArray[np.int64], list[bytes]]] = deque(maxlen=_RECENT_CHUNKS)
 
     async def process(self, records: Sequence[Record]) -> Answers:
         """Remember the transactions of a chunk; return what computes its answers. The same records give the same answers.
@@ -104,37 +132,68 @@ class TransactionPipeline:
         append_ms = [r.timestamp for r in kept]
         batch = batch_of(transactions, self._sources.of(kept), np.array(append_ms, np.int64), self._rates)
         stages["decode"].observe((now := time.perf_counter()) - began)
+        scorer = self._scorer()
+        release = _release(scorer)
+        if release not in self._releases:
+            self._releases[release] = await self._store.release(release)
         observe = await self._store.begin(batch, [t.transaction_id for t in transactions], append_ms)
         stages["observe"].observe(time.perf_counter() - now)
-        return lambda: self._finish(kept, transactions, batch, observe, messages)
+        return lambda: self._finish(kept, transactions, batch, observe, scorer, messages)
 
     def _finish(
         self, kept: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observe: Callable[[], Observed],
-        messages: list[Message],
+        scorer: Scorer, messages: list[Message],
     ) -> list[Message]:  # fmt: skip
         stages, now = self._metrics.stages, time.perf_counter()
-        scorer = self._scorer()
         observed = observe()
         stages["fold"].observe(-now + (now := time.perf_counter()))
-        probabilities = scorer.score(observed.vectors)
-        outcomes = scorer.decide(probabilities, Tier.FULL)
+        scored = scorer.score(observed.vectors)
+        outcomes = scorer.decide(scored, Tier.FULL)
+        answers = Answered(scored.tolist(), outcomes, observed.flags.tolist(), [Tier.FULL] * len(outcomes), {}, {})
         stages["score"].observe(-now + (now := time.perf_counter()))
-        alerted = [i for i, outcome in enumerate(outcomes) if outcome != "approve"]
-        reasons = scorer.reasons(observed.vectors[alerted], budget_ms=self._reasons_budget_ms) if alerted else []
-        self._answer(
-            kept,
-            transactions,
-            batch,
-            observed,
-            probabilities.tolist(),
-            outcomes,
-            dict(zip(alerted, reasons, strict=True)),
-            scorer,
-            messages,
-        )
+        self._note(batch, observed, answers, self._releases[_release(scorer)])
+        if observed.duplicates:
+            self._repeat(observed, answers)
+        alerted = [i for i, outcome in enumerate(outcomes) if outcome != "approve" and i not in observed.duplicates]
+        if alerted:
+            reasons = scorer.reasons(observed.vectors[alerted], budget_ms=self._reasons_budget_ms)
+            answers.reasons.update(zip(alerted, reasons, strict=True))
+        self._answer(kept, transactions, batch, observed, answers, scorer, messages)
         stages["decide"].observe(time.perf_counter() - now)
         self._count(outcomes, observed.flags)
         return messages
+
+    def _note(self, batch: Batch, observed: Observed, answers: "Answered", release: int) -> None:
+        """Remember the first answers, here and in the decision index, for duplicates that come later."""
+        table = np.zeros(len(answers.outcomes), ANSWER)
+        table["tier"] = TIER_CODES[Tier.FULL]
+        table["outcome"] = [OUTCOME_CODES[outcome] for outcome in answers.outcomes]
+        table["flags"], table["release"], table["probability"] = observed.flags, release, answers.probabilities
+        sources, claims, content = batch.source, observed.claims, split_answers(table)
+        if observed.duplicates:
+            first = [i for i in range(len(claims)) if i not in observed.duplicates]
+            sources, claims, content = sources[first], [claims[i] for i in first], [content[i] for i in first]
+        self._store.answered(claims, sources, content)
+        self._recent.append((sources, content))
+
+    def _repeat(self, observed: Observed, answers: "Answered") -> None:
+        """Give duplicates the first answer, without another alert; where it is lost, they keep one without state."""
+        for row, duplicate in observed.duplicates.items():
+            first = duplicate.first.answer or self._recent_answer(duplicate.first.source)
+            if first is None:
+                answers.flags[row] |= FLAG_BITS[Flag.REPLAY_APPROX]
+                continue
+            answers.probabilities[row], answers.outcomes[row], answers.tiers[row] = first.probability, first.outcome, first.tier
+            answers.flags[row] = first.flags | FLAG_BITS[Flag.DUPLICATE]
+            if duplicate.release:
+                answers.releases[row] = duplicate.release
+
+    def _recent_answer(self, source: int) -> FirstAnswer | None:
+        for sources, content in reversed(self._recent):
+            found = np.flatnonzero(sources == source)
+            if len(found):
+                return decode_answer(content[found[0]])
+        return None
 
     def _count(self, outcomes: Sequence[Outcome], flags: NDArray[np.uint16]) -> None:
         metrics = self._metrics
@@ -160,32 +219,42 @@ class TransactionPipeline:
         return kept, transactions, dead
 
     def _answer(
-        self, records: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observed: Observed,
-        probabilities: Sequence[float], outcomes: Sequence[Outcome], reasons: dict[int, tuple[Reason, ...]], scorer: Scorer,
-        messages: list[Message],
+        self, records: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observed: Observed, answers: Answered,
+        scorer: Scorer, messages: list[Message],
     ) -> None:  # fmt: skip
         topics, now_ms = self._topics, time.time_ns() // 1_000_000
-        model, spec, policy = f"{scorer.name}@{scorer.version}", scorer.spec, scorer.policy_version
-        positions, flags, times = observed.positions.tolist(), observed.flags.tolist(), batch.time_ms.tolist()
+        spec, reasons, releases = scorer.spec, answers.reasons, answers.releases
+        model, policy = _model_and_policy(_release(scorer))
+        positions, times = observed.positions.tolist(), batch.time_ms.tolist()
         vectors = observed.vectors.astype("<f4", copy=False).tobytes()
         width = observed.vectors.shape[1] * 4
         is_logged = (batch.source % _SHARE_STEPS * 2_654_435_761 % _SHARE_STEPS < self._logged_below).tolist()
-        for i, (record, transaction) in enumerate(zip(records, transactions, strict=True)):
-            key, partition = transaction.card_id.encode(), record.partition
+        columns = zip(records, transactions, answers.probabilities, answers.outcomes, answers.flags, answers.tiers, strict=True)
+        for i, (record, transaction, probability, outcome, flags, tier) in enumerate(columns):
+            key, partition, offset = transaction.card_id.encode(), record.partition, record.offset
+            by = (model, policy) if i not in releases else _model_and_policy(releases[i])
             score = Score(
                 transaction_id=transaction.transaction_id, card_id=transaction.card_id, event_time_ms=times[i], scored_at_ms=now_ms,
-                probability=probabilities[i], decision=outcomes[i], tier=Tier.FULL, flags=flag_names(flags[i]) if flags[i] else (),
-                model=model, variant="champion", policy=policy, spec=spec, source=(partition, record.offset),
+                probability=probability, decision=outcome, tier=tier, flags=flag_names(flags) if flags else (),
+                model=by[0], variant="champion", policy=by[1], spec=spec, source=(partition, offset),
             )  # fmt: skip
-            messages.append(Message(topics.scores, key, _encode(score), partition))
+            messages.append(Message(topics.scores, key, _encode(score), partition, (), offset))
             if i in reasons:
                 alert = Alert(
                     **msgspec.structs.asdict(score), amount_minor=transaction.amount_minor, currency=transaction.currency,
                     merchant_id=transaction.merchant_id, reasons=reasons[i], extra=transaction.extra,
                 )  # fmt: skip
-                messages.append(Message(topics.alerts, key, _encode(alert), partition))
-            vector = vectors[i * width : (i + 1) * width] if is_logged[i] else b""
-            row = FeatureRow(
-                transaction.transaction_id, TRANSACTION, flags[i], partition, record.offset, times[i], spec, tuple(positions[i]), vector
-            )
+                messages.append(Message(topics.alerts, key, _encode(alert), partition, (), offset))
+            vector = vectors[i * width : (i + 1) * width] if is_logged[i] and positions[i][0] >= 0 else b""
+            row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, tuple(positions[i]), vector)
             messages.append(Message(topics.features, key, encode_row(row), partition))
+
+
+def _release(scorer: Scorer) -> str:
+    """Return what answers are given by: model and policy."""
+    return f"{scorer.name}@{scorer.version} {scorer.policy_version}"
+
+
+def _model_and_policy(release: str) -> tuple[str, str]:
+    model, _, policy = release.rpartition(" ")
+    return model, policy

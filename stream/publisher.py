@@ -54,7 +54,7 @@ class Publisher:
         batches: dict[tuple[str, int], list[Any]] = {}
         try:
             for message in messages:
-                topic, key, value, partition, headers = message
+                topic, key, value, partition, headers, _ = message
                 if partition is None:
                     partition = await self._partition_of(topic, key)
                 listed = list(headers) if headers else _NO_HEADERS

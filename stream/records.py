@@ -46,6 +46,8 @@ class Message(NamedTuple):
     partition: int | None
     """None: chosen by the hash of the key, as Kafka's clients do."""
     headers: Headers = ()
+    offset: int | None = None
+    """Of the transaction that it answers, if the answer is journaled: a score or an alert, of the same partition."""
 
 
 Answers = Callable[[], list[Message]]

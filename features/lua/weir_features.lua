@@ -9,6 +9,7 @@
 --   <prefix>sources                                  hash: topic uuid:partition -> source id
 
 local WORD, RECORD, LABEL, MOST_LABELS = 8, 32, 24, 8
+local FIXED = 44 -- bytes of an index entry before its ids
 
 -- Where a bad state goes: the same name behind the other prefix, so the same hash tag and slot.
 local function aside(key, prefix, bad_prefix) return bad_prefix .. string.sub(key, #prefix + 1) end
@@ -81,21 +82,49 @@ local function set_aside(keys, args)
   return moved
 end
 
--- weir_remember_v1: put transactions into the decision index; one that is there already stays as it is.
--- KEYS: index entries. ARGV: ttl s, then one entry per key. -> number of new ones.
-local function remember(keys, args)
-  local new = 0
+-- weir_claim_v1: put transactions into the decision index; who was first keeps the id.
+-- KEYS: index entries. ARGV: ttl s, claim window ms, then one entry per key.
+-- -> place and entry, for every key that another source claimed at most a window before (or after, by append time).
+local function claim(keys, args)
+  local ttl, window, out = args[1], tonumber(args[2]), {}
+  local call, pcall = redis.call, redis.pcall
   for i = 1, #keys do
-    if redis.call('SET', keys[i], args[i + 1], 'NX', 'EX', args[1]) then new = new + 1 end
+    local key, entry = keys[i], args[i + 2]
+    local old = pcall('SET', key, entry, 'NX', 'GET', 'EX', ttl)
+    if old and (type(old) ~= 'string' or #old < FIXED) then
+      call('SET', key, entry, 'EX', ttl)
+    elseif old and string.sub(old, 5, 12) ~= string.sub(entry, 5, 12) then
+      if math.abs(struct.unpack('<i8', entry, 13) - struct.unpack('<i8', old, 13)) <= window then
+        out[#out + 1] = i
+        out[#out + 1] = old
+      else
+        call('SET', key, entry, 'EX', ttl)
+      end
+    end
   end
-  return new
+  return out
 end
 
--- Place of the first label in an entry: after the fixed part, four ids and the answer, each with its length before it.
+-- weir_answer_v1: note the first answers of claimed transactions.
+-- KEYS: index entries. ARGV per key: source (8 bytes), answer (16 bytes). -> number noted.
+local function answer(keys, args)
+  local noted = 0
+  for i = 1, #keys do
+    local key = keys[i]
+    local head = redis.pcall('GETRANGE', key, 4, 28)
+    if type(head) == 'string' and #head == 25 and string.sub(head, 1, 8) == args[2 * i - 1] and string.byte(head, 25) == 0 then
+      redis.call('SETRANGE', key, 28, args[2 * i])
+      noted = noted + 1
+    end
+  end
+  return noted
+end
+
+-- Place of the first label in an entry: after the fixed part and four ids, each with its length before it.
 local function labels_start(entry)
-  local place = 29
+  local place = FIXED + 1
   for _ = 1, 4 do place = place + 2 + struct.unpack('<I2', entry, place) end
-  return place + 2 + struct.unpack('<I2', entry, place)
+  return place
 end
 
 -- The value in force: that of the latest label by (label time, offset); 0 without one.
@@ -116,7 +145,7 @@ local function label(keys, args)
   for i = 1, #keys do
     local source, time, value = args[3 * i - 2], args[3 * i - 1], tonumber(args[3 * i])
     local entry = redis.pcall('GET', keys[i])
-    if type(entry) ~= 'string' or #entry < 38 or string.byte(entry, 1) ~= 1 then
+    if type(entry) ~= 'string' or #entry < FIXED + 8 or string.byte(entry, 1) ~= 1 then
       out[i] = false
     elseif struct.unpack('<i8', time) <= struct.unpack('<i8', entry, 21) then
       out[i] = {entry, 2}
@@ -154,8 +183,8 @@ local function label(keys, args)
   return out
 end
 
--- weir_source_v1: return the ids of sources, registering new ones; ids are never used again.
--- KEYS: sources. ARGV: first id, fields. -> ids.
+-- weir_source_v1: return the ids of sources (or releases), registering new ones; ids are never used again.
+-- KEYS: a hash. ARGV: first id, fields. -> ids.
 local function source(keys, args)
   local ids = {}
   for i = 2, #args do
@@ -174,6 +203,7 @@ redis.register_function('weir_append_v1', append)
 redis.register_function('weir_renew_v1', renew)
 redis.register_function('weir_checkpoint_v1', checkpoint)
 redis.register_function('weir_set_aside_v1', set_aside)
-redis.register_function('weir_remember_v1', remember)
+redis.register_function('weir_claim_v1', claim)
+redis.register_function('weir_answer_v1', answer)
 redis.register_function('weir_label_v1', label)
 redis.register_function('weir_source_v1', source)

@@ -6,18 +6,19 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from redis.asyncio import Redis
 
-from domain.decision import FLAG_BITS, Flag
+from domain.decision import FLAG_BITS, Flag, Tier
 from domain.transaction import Transaction
 from features import layout as at
 from features.batch import batch_of
 from features.currency import Rates
 from features.history import SCHEMA, normalised
-from features.index import Entry, encode_entry
+from features.index import Entry, FirstAnswer, decode_entry, encode_answer, encode_entry
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, replay_in_order
@@ -64,7 +65,7 @@ def items(n: int, *, every_ms: int = MINUTE_MS) -> list[Item]:
 
 
 async def append(log, key: bytes, records) -> bytes:
-    return (await log.append([key], [records.tobytes()], [], []))[0]
+    return (await log.append([key], [records.tobytes()]))[0]
 
 
 async def content(log, key: bytes) -> bytes:
@@ -124,7 +125,7 @@ def test_a_key_of_wrong_type_does_not_stop_the_others(redis_url):
         names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
         await client.lpush(names[1], "not a string")
         records = records_of(items(1)).tobytes()
-        found = await log.append(names, [records] * 3, [], [])
+        found = await log.append(names, [records] * 3)
         assert found == [b"", b"", b""]
         assert await client.mget(names) == [records] * 3
         assert await client.lrange(names[1].replace(KEYS.states, KEYS.bad), 0, -1) == [b"not a string"]
@@ -151,13 +152,46 @@ def test_a_checkpoint_needs_the_first_8_and_the_last_32_consumed_bytes(run):
 
 def test_the_index_keeps_the_first_entry(run):
     async def law(log):
-        key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
+        name = KEYS.index("t")
         first, second = (encode_entry(Entry(i, START_MS, START_MS, ("c", "m", None, None))) for i in (1, 2))
         for entry in (first, second):
-            await log.append([key], [records_of(items(1)).tobytes()], [name], [entry])
+            await log.claim([name], [entry], 1_000, [])
         found = await log.label([name], [9], [START_MS + 1], [True])
         assert found[0] is not None
         assert found[0][0][: len(first)] == first
+
+    run(law)
+
+
+def test_an_id_claimed_by_another_record_within_the_window_is_a_duplicate_and_tells_the_first_answer(run):
+    def entry_of(source, append_ms):
+        return encode_entry(Entry(source, append_ms, START_MS, ("c", "m", None, None)))
+
+    async def law(log):
+        name, other = KEYS.index("t"), KEYS.index("u")
+        answer = FirstAnswer(Tier.FULL, "review", FLAG_BITS[Flag.LATE], 3, 0.25)
+        first = entry_of(5, START_MS)
+        assert await log.claim([name, other], [first, entry_of(6, START_MS)], 1_000, []) == {}
+        assert await log.claim([name], [first], 1_000, []) == {}  # the same record again
+        assert await log.claim([other, name], [entry_of(6, START_MS), entry_of(7, START_MS + 1_000)], 1_000, []) == {1: first}
+        noted = [(name, (source).to_bytes(8, "little"), encode_answer(answer)) for source in (7, 5)]
+        await log.claim([], [], 1_000, noted[:1])  # not the claim's source: not noted
+        assert decode_entry((await log.claim([name], [entry_of(8, START_MS)], 1_000, noted[1:]))[0]).answer in (None, answer)
+        again = (name, (5).to_bytes(8, "little"), encode_answer(answer._replace(outcome="decline")))
+        await log.claim([], [], 1_000, [again])
+        assert decode_entry((await log.claim([name], [entry_of(8, START_MS)], 1_000, []))[0]).answer == answer
+        assert await log.claim([name], [entry_of(9, START_MS + 1_001)], 1_000, []) == {}  # long after: another transaction
+        assert decode_entry((await log.claim([name], [first], 1_000_000, []))[0]).source == 9
+
+    run(law)
+
+
+def test_a_release_keeps_its_number(run):
+    async def law(log):
+        first, _ = await log.releases("weir@1 p1")
+        second, names = await log.releases("weir@2 p1")
+        assert (await log.releases("weir@1 p1"))[0] == first != second
+        assert names == {first: "weir@1 p1", second: "weir@2 p1"} == (await log.releases(""))[1]
 
     run(law)
 
@@ -167,9 +201,9 @@ def test_the_latest_label_is_in_force_whatever_the_order_of_arrival(run, order):
     labels = [(10, START_MS + 1000, True), (11, START_MS + 2000, False), (12, START_MS + 2000, True)]
 
     async def law(log):
-        key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
+        name = KEYS.index("t")
         entry = encode_entry(Entry(1, START_MS, START_MS, ("c", "m", None, None)))
-        await log.append([key], [records_of(items(1)).tobytes()], [name], [entry])
+        await log.claim([name], [entry], 1_000, [])
         changes = []
         for i in order:
             source, when, value = labels[i]
@@ -183,9 +217,9 @@ def test_the_latest_label_is_in_force_whatever_the_order_of_arrival(run, order):
 
 def test_unknown_and_early_labels_change_nothing(run):
     async def law(log):
-        key, name = KEYS.state(at.CARD, "c"), KEYS.index("t")
+        name = KEYS.index("t")
         entry = encode_entry(Entry(1, START_MS, START_MS, ("c", "m", None, None)))
-        await log.append([key], [records_of(items(1)).tobytes()], [name], [entry])
+        await log.claim([name], [entry], 1_000, [])
         found = await log.label([KEYS.index("nobody"), name], [5, 6], [START_MS + 1, START_MS], [True, True])
         assert found[0] is None
         assert found[1][1] == NOT_LATER
@@ -214,7 +248,7 @@ def test_observing_again_gives_the_same_vectors_and_counts_nothing_twice(run):
         first = await observe(store, chunk, 5, 0)
         again = await observe(store, chunk, 5, 0)
         half = await observe(store, chunk[30:], 5, 30)
-        later = await observe(store, [chunk[0]], 5, 60)
+        later = await observe(store, [msgspec.structs.replace(chunk[0], transaction_id="another")], 5, 60)
         await store.close()
         exact = (again.flags & FLAG_BITS[Flag.REPLAY_APPROX]) == 0
         assert np.array_equal(first.vectors[exact].view(np.int32), again.vectors[exact].view(np.int32))

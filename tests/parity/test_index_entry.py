@@ -32,8 +32,7 @@ def redis_address(redis_server) -> str:
 
 
 async def changes_of(log, entry: Entry, name: str, labels) -> list[tuple[Entry, int]]:
-    record = bytes(at.RECORD_BYTES)
-    await log.append([KEYS.state(0, name)], [record], [KEYS.index(name)], [encode_entry(entry)])
+    await log.claim([KEYS.index(name)], [encode_entry(entry)], 1_000, [])
     found = []
     for source, offset, after_ms, is_fraud in labels:
         answer = (await log.label([KEYS.index(name)], [(source << at.OFFSET_BITS) + offset], [EVENT_MS + after_ms], [is_fraud]))[0]

@@ -88,7 +88,8 @@ def source_of(message) -> tuple[int, int]:
 @given(values=CHUNKS)
 def test_a_score_is_the_scorers_answer_to_the_logged_vector(values):
     for messages in Run()(*chunked(values)):
-        found, logged = scores(messages), rows(messages)
+        found = [score for score in scores(messages) if "duplicate" not in score.flags]
+        logged = [row for row in rows(messages) if row.vector]
         if not found:
             continue
         vectors = np.stack([np.frombuffer(row.vector, np.float32) for row in logged])
@@ -107,7 +108,7 @@ def test_there_is_an_alert_for_review_and_decline_alone_and_it_says_what_the_sco
     for chunk, messages in zip(chunks, Run()(*chunks), strict=True):
         sent = {place_of(r): msgspec.json.decode(r.value) for r in chunk if r.value and r.value.startswith(b'{"transaction_id"')}
         found = {alert.source: alert for alert in alerts(messages)}
-        suspicious = [score for score in scores(messages) if score.decision != "approve"]
+        suspicious = [score for score in scores(messages) if score.decision != "approve" and "duplicate" not in score.flags]
         assert list(found) == [score.source for score in suspicious]
         for score in suspicious:
             alert, fields = found[score.source], sent[score.source]
@@ -304,3 +305,33 @@ def test_source_ids_tell_partitions_topics_and_recreated_topics_apart():
     assert again == first
     assert recreated[2:] == first[2:]
     assert not {source >> OFFSET_BITS for source in recreated[:2]} & {source >> OFFSET_BITS for source in first}
+
+
+def test_a_duplicate_of_a_producer_gets_the_first_answer_and_changes_no_state():
+    log = MemoryLog()
+    values = [transaction(1), transaction(2), transaction(1), transaction(4)]
+    chunk = records_of(values)
+    first = Run(log)(chunk)[0]
+    states = dict(log.states)
+    again = Run(log)(records_of([transaction(1, amount_minor=999_999)], first=30), records_of([transaction(7)], first=33))
+
+    original, duplicate = scores(first)[0], scores(first)[2]
+    for found in (duplicate, scores(again[0])[0]):
+        assert "duplicate" in found.flags
+        assert (found.probability, found.decision, found.tier, found.model) == (
+            original.probability, original.decision, original.tier, original.model,
+        )  # fmt: skip
+    assert duplicate.source == place_of(chunk[2])
+    assert [row.positions for row in rows(first)][2] == (-1, -1, -1, -1)
+    assert rows(first)[2].vector == b""
+    one = Run(other := MemoryLog())(records_of([transaction(1), transaction(2)]), records_of([transaction(4)], first=3))
+    assert one
+    assert states == other.states
+    assert log.states[next(k for k in log.states if k.endswith(b"c:c1"))] != states[next(k for k in states if k.endswith(b"c:c1"))]
+
+
+def test_a_duplicate_raises_no_second_alert():
+    chunk = records_of([transaction(n % 4) for n in range(12)])
+    found = Run()(chunk)[0]
+    assert len(alerts(found)) == sum(score.decision != "approve" for score in scores(found)[:4])
+    assert len(scores(found)) == 12
