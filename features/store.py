@@ -253,7 +253,9 @@ class FeatureStore:
         ]
 
     async def close(self) -> None:
-        """Wait for what is under way beside the chunks."""
+        """Note the last answers and wait for what is under way beside the chunks."""
+        with suppress(Unavailable):
+            await self._log.claim((), (), 0, self._answers)
         await asyncio.gather(*self._compactions, *self._repairs)
 
     async def _append(self, batch: Batch, pairs: Pairs, kinds: NDArray[np.int64]) -> "_Appended":

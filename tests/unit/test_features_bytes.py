@@ -15,7 +15,7 @@ from features import layout as at
 from features import spec
 from features.codec import checksum, encode
 from features.feature_row import KINDS, FeatureRow, decode_row, encode_row, read_lines, to_json
-from features.index import Entry, decode_entry, encode_entry, encode_label
+from features.index import Entry, FirstAnswer, decode_entry, encode_entry, encode_label
 from features.kernel import apply
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -85,9 +85,14 @@ def test_the_hottest_entity_with_64_raw_records_stays_within_12_kilobytes(entity
     assert checkpoint + 64 * at.RECORD_BYTES <= 12 * 1024
 
 
+ANSWERS = st.builds(
+    FirstAnswer, st.sampled_from(Tier), st.sampled_from(["approve", "review", "decline"]), st.integers(0, (1 << 16) - 1),
+    st.integers(0, (1 << 32) - 1), st.floats(0, 1),
+)  # fmt: skip
 ENTRIES = st.builds(
-    Entry, INT64, TIMES_MS, TIMES_MS, st.tuples(IDS, IDS, st.none() | IDS, st.none() | IDS) | st.just(("\U0001f600" * 64,) * 4)
-)
+    Entry, INT64, TIMES_MS, TIMES_MS, st.tuples(IDS, IDS, st.none() | IDS, st.none() | IDS) | st.just(("\U0001f600" * 64,) * 4),
+    answer=st.none() | ANSWERS,
+)  # fmt: skip
 
 
 @given(entry=ENTRIES, labels=st.lists(st.tuples(INT64, TIMES_MS, st.booleans(), st.sampled_from([-1, 0, 1])), max_size=8))

@@ -254,7 +254,7 @@ def test_the_scorer_of_the_moment_answers_each_chunk():
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_the_promised_share_of_vectors_is_logged_evenly(share):
-    values = [transaction(i % 50) for i in range(6_000)]
+    values = [transaction(i, card_id=f"c{i % 50}") for i in range(6_000)]
 
     chunks = [records_of(values[a : a + 500], first=a) for a in range(0, 6_000, 500)]
 
