@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.decision import FLAG_BITS, Flag
+from domain.decision import FLAG_BITS, Flag, Tier
 from domain.errors import HistoryError, MalformedRecord
 from features import layout as at
 from features import spec
