@@ -1,0 +1,126 @@
+"""Position markers on a real Redis."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import pytest
+from redis.asyncio import Redis
+
+from domain.errors import Unavailable
+from features.keys import N_BUCKETS, Keys
+from features.redis_markers import Position, RedisMarkers
+from features.redis_wire import SingleWire
+
+KEYS = Keys("weir:", "0123456789ab")
+NOW_MS = 1_700_000_000_000
+
+
+class BucketWire(SingleWire):
+    """One server that is treated as a cluster: the buckets' own markers lie on it."""
+
+    is_cluster: Final = True
+
+
+@pytest.fixture(params=[SingleWire, BucketWire])
+def run(redis_url, request) -> Callable:
+    """Return a function that runs `law(new_markers, client)` in an event loop."""
+
+    def run_law(law: Callable[..., Awaitable[None]]) -> None:
+        async def body():
+            wire, client = request.param(Redis.from_url(redis_url)), Redis.from_url(redis_url)
+            await asyncio.wait_for(law(lambda group="group", **options: RedisMarkers(wire, KEYS, group, **options), client), 30)
+            await wire.close()
+            await client.aclose()
+
+        asyncio.run(body())
+
+    return run_law
+
+
+def test_what_was_written_is_read_and_what_was_not_is_none(run):
+    async def law(new, client):
+        await new().write({300: (17, NOW_MS), 301: Position(0, 0)})
+        assert await new().read([301, 300, 302]) == {301: (0, 0), 300: (17, NOW_MS), 302: None}
+        assert await new("other").read([300]) == {300: None}
+        assert await new().read([]) == {}
+        await new().write({})
+
+    run(law)
+
+
+def test_a_marker_never_goes_back_unless_asked(run):
+    async def law(new, client):
+        markers = new()
+        await markers.write({300: (1 << 47, NOW_MS), 301: (5, NOW_MS)})
+        await markers.write({300: ((1 << 47) - 1, NOW_MS + 9), 301: (6, NOW_MS - 9)})
+        assert await markers.read([300, 301]) == {300: (1 << 47, NOW_MS), 301: (6, NOW_MS - 9)}
+        await markers.write({300: (4, 1)}, may_go_back=True)
+        assert await markers.read([300]) == {300: (4, 1)}
+
+    run(law)
+
+
+def test_time_goes_on_while_nothing_comes_and_does_not_go_back(run):
+    async def law(new, client):
+        markers = new()
+        for append_ms in (NOW_MS, NOW_MS + 5, NOW_MS + 3):
+            await markers.write({300: (7, append_ms)})
+        assert await markers.read([300]) == {300: (7, NOW_MS + 5)}
+
+    run(law)
+
+
+def test_the_least_of_all_nodes_counts_and_a_missing_one_counts_as_none(redis_url):
+    async def law():
+        wire, client = BucketWire(Redis.from_url(redis_url)), Redis.from_url(redis_url)
+        markers = RedisMarkers(wire, KEYS, "group")
+        await markers.write({300: (7, NOW_MS)})
+        assert len(await client.keys("*")) == N_BUCKETS
+        older = RedisMarkers(SingleWire(Redis.from_url(redis_url)), KEYS, "group")
+        await older.write({300: (3, NOW_MS)}, may_go_back=True)  # bucket 0 only
+        assert await markers.read([300]) == {300: (3, NOW_MS)}
+        await client.delete(KEYS.marker("group", 63, 300))
+        assert await markers.read([300]) == {300: None}
+        await older._wire.close()
+        await wire.close()
+        await client.aclose()
+
+    asyncio.run(law())
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 17])
+def test_a_marker_of_wrong_length_counts_as_none_and_is_replaced(run, content):
+    async def law(new, client):
+        await client.set(KEYS.marker("group", 0, 300), content)
+        assert await new().read([300]) == {300: None}
+        await new().write({300: (1, 2)})
+        assert await new().read([300]) == {300: (1, 2)}
+        await client.delete(KEYS.marker("group", 0, 300))
+        await client.lpush(KEYS.marker("group", 0, 300), "not a string")
+        await new().write({300: (1, 2)})
+        assert await new().read([300]) == {300: (1, 2)}
+
+    run(law)
+
+
+def test_too_few_replicas_are_an_outage_that_names_the_setting(run):
+    async def law(new, client):
+        with pytest.raises(Unavailable, match=r"0 Redis replicas .* redis\.wait_replicas asks for 1"):
+            await new(wait_replicas=1, wait_timeout_ms=10).write({300: (1, 2)})
+        with pytest.raises(Unavailable, match="wait_replicas"):
+            await new(wait_replicas=1, wait_timeout_ms=10).write({})
+
+    run(law)
+
+
+def test_the_sentinel_tells_an_emptied_redis(run):
+    async def law(new, client):
+        assert await new().is_emptied()
+        await new().set_alive()
+        await new().set_alive()
+        assert not await new("other").is_emptied()
+        await client.flushall()
+        assert await new().is_emptied()
+
+    run(law)
