@@ -73,8 +73,9 @@ def _entities(ids: pl.Series) -> Entities:
     distinct = ids.drop_nulls().unique().sort()
     if len(distinct) == 0:
         return Entities([], np.full(len(ids), -1, np.int64))
-    codes = ids.replace_strict(distinct, pl.int_range(len(distinct), eager=True), default=-1, return_dtype=pl.Int64)
-    return Entities(distinct.to_list(), codes.fill_null(-1).to_numpy().astype(np.int64))
+    table = pl.DataFrame([distinct.alias("id"), pl.int_range(len(distinct), dtype=pl.Int64, eager=True).alias("code")])
+    codes = ids.alias("id").to_frame().join(table, on="id", how="left", maintain_order="left")["code"]
+    return Entities(distinct.to_list(), codes.fill_null(-1).to_numpy())
 
 
 def _hashes(entities: Entities) -> NDArray[np.int64]:

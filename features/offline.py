@@ -126,12 +126,16 @@ def default_events(history: pl.DataFrame, *, end_ms: int | None = None) -> Event
 
 
 def fold_states(
-    history: pl.DataFrame, end_ms: int, settings: spec.FeatureSettings, rates: Rates, progress: Progress | None = None
+    columns: Columns, events: Events, major: int, progress: Progress | None = None
 ) -> Iterator[tuple[int, list[str], list[bytes]]]:
-    """Yield (entity type, ids, encoded states) of everything before `end_ms`, in blocks of at most 2,048 entities."""
-    del settings  # the state does not depend on them; the namespace it goes to does
-    columns = columns_of(history, rates)
-    events = default_events(history, end_ms=end_ms)
+    """Yield (entity type, ids, encoded states) of what the events leave, in blocks of at most 2,048 entities.
+
+    Args:
+        columns: Of the history.
+        events: What applies, in order.
+        major: Minor units of one major unit of the base currency.
+        progress: Called with the finished share, in [0, 1].
+    """
     workspaces = _workspaces()
     words = np.empty(_BLOCK * _STATE_WORDS, np.int64)
     content = words.data.cast("B")
@@ -142,7 +146,7 @@ def fold_states(
         n_groups = len(group.code)
         for first in range(0, n_groups, _BLOCK):
             start = group.start[first : first + _BLOCK + 1]
-            _fold_groups(group.records, start, kind, rates.major, words, words.view(np.float64), n_words, *workspaces[:2])
+            _fold_groups(group.records, start, kind, major, words, words.view(np.float64), n_words, *workspaces[:2])
             sizes = n_words[: len(start) - 1].tolist()
             states = [bytes(content[a : a + 8 * n]) for a, n in zip(range(0, len(content), 8 * _STATE_WORDS), sizes, strict=False)]
             yield kind, [ids[c] for c in group.code[first : first + _BLOCK].tolist()], states

@@ -18,13 +18,15 @@ from domain.transaction import Transaction
 from features import layout as at
 from features import spec
 from features.batch import batch_of, places
+from features.columns import columns_of
 from features.currency import Rates
 from features.history import SCHEMA, normalised
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, default_events, fold_states, replay, replay_in_order
-from features.redis_log import RedisLog
+from features.redis_log import RedisLog, library
 from features.redis_rebuild import rebuild
+from features.redis_wire import SingleWire
 from features.spec import COLUMN, ENTITIES, FeatureSettings, fingerprint
 from features.store import FeatureStore
 from tests.parity.definition import Item, features_before
@@ -64,6 +66,10 @@ def history_of(n: int, seed: int, *, fraud_share: float = 0.2, gap_ms: int = 6 *
              "label_time_ms": time_ms + max(delay, 1) if is_known else None}
         )  # fmt: skip
     return frame_of(rows)
+
+
+def folded(history: pl.DataFrame, end_ms: int):
+    return fold_states(columns_of(history, RATES), default_events(history, end_ms=end_ms), RATES.major)
 
 
 def bits(vectors) -> np.ndarray:
@@ -190,7 +196,7 @@ def test_progress_grows_to_one():
 
 def test_an_empty_history_has_no_vectors():
     assert replay(frame_of([]), SETTINGS, RATES).shape == (0, spec.N_FEATURES)
-    assert list(fold_states(frame_of([]), START_MS, SETTINGS, RATES)) == []
+    assert list(folded(frame_of([]), START_MS)) == []
 
 
 def test_an_order_that_names_a_strange_transaction_is_refused():
@@ -249,8 +255,8 @@ def test_a_rebuilt_redis_and_serving_go_on_as_one_uninterrupted_run(redis_url, s
     async def run():
         client = Redis.from_url(redis_url)
         built = await rebuild(client, KEYS, history, SETTINGS, RATES, end_ms=end_ms, index_days=400)
-        log = RedisLog(client, KEYS, index_ttl_s=1000)
-        await log.load()
+        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        await client.execute_command(*library())
         vectors = await serve(FeatureStore(log, KEYS, SETTINGS, RATES), history, end_ms)
         await client.aclose()
         return built, vectors
@@ -273,8 +279,8 @@ def test_labels_known_before_a_rebuild_are_in_the_index_and_correct_ones_take_th
         client = Redis.from_url(redis_url)
         index_days = (end_ms - row_before["event_time_ms"]) // DAY_MS - 1
         await rebuild(client, KEYS, history, SETTINGS, RATES, end_ms=end_ms, index_days=index_days)
-        log = RedisLog(client, KEYS, index_ttl_s=1000)
-        await log.load()
+        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        await client.execute_command(*library())
         store = FeatureStore(log, KEYS, SETTINGS, RATES)
         kept = [row for row in told if row["event_time_ms"] >= end_ms - index_days * DAY_MS]
         names, n = [row["transaction_id"] for row in kept], len(kept)
@@ -343,7 +349,7 @@ def test_states_folded_offline_are_what_serving_continues_from_in_memory_too(see
     history = history_of(100, seed)
     end_ms = int(history["event_time_ms"][min(int(100 * share), 99)])
     log = MemoryLog()
-    for kind, ids, states in fold_states(history, end_ms, SETTINGS, RATES):
+    for kind, ids, states in folded(history, end_ms):
         log.states |= {KEYS.state(kind, name): state for name, state in zip(ids, states, strict=True)}
     without_labels = history.with_columns(is_fraud=pl.when(pl.col("label_time_ms") < end_ms).then("is_fraud"))
     without_labels = without_labels.with_columns(label_time_ms=pl.when(pl.col("is_fraud").is_not_null()).then("label_time_ms"))
