@@ -11,6 +11,8 @@ from domain.errors import Unavailable
 from features.keys import N_BUCKETS, Keys
 from features.redis_markers import Position, RedisMarkers
 from features.redis_wire import SingleWire
+from service.embedded_redis import RedisServer
+from service.embedded_server import HOST
 
 KEYS = Keys("weir:", "0123456789ab")
 NOW_MS = 1_700_000_000_000
@@ -124,3 +126,32 @@ def test_the_sentinel_tells_an_emptied_redis(run):
         assert await new().is_emptied()
 
     run(law)
+
+
+def test_a_written_marker_is_on_the_replica_which_is_promoted(tmp_path):
+    master, replica = (RedisServer(tmp_path / name, is_guarded=True) for name in ("master", "replica"))
+
+    async def law():
+        wire, client = SingleWire(Redis.from_url(master.url)), Redis.from_url(replica.url)
+        async with Redis.from_url(master.url) as admin:
+            await admin.config_set("repl-diskless-sync-delay", 0)
+        await client.replicaof(HOST, master.port)
+        for offset in range(20):
+            await RedisMarkers(wire, KEYS, "group", wait_replicas=1, wait_timeout_ms=10_000).write({300: (offset, NOW_MS)})
+        master.kill()
+        with pytest.raises(Unavailable):
+            await RedisMarkers(wire, KEYS, "group", wait_replicas=1).write({300: (20, NOW_MS)})
+        await client.replicaof("NO", "ONE")
+        promoted = SingleWire(Redis.from_url(replica.url))
+        assert await RedisMarkers(promoted, KEYS, "group").read([300]) == {300: (19, NOW_MS)}
+        await promoted.close()
+        await wire.close()
+        await client.aclose()
+
+    try:
+        master.start()
+        replica.start()
+        asyncio.run(asyncio.wait_for(law(), 60))
+    finally:
+        master.kill()
+        replica.kill()
