@@ -1,18 +1,13 @@
 """The log in Redis: entity states, decision index and sources, by Redis Functions."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
-from time import perf_counter
 from typing import Any, Final
 
-from hiredis import pack_command
-from redis import exceptions as redis_errors
-from redis.asyncio import Redis
-
-from domain.errors import Unavailable
 from features import layout as at
 from features.keys import STATE_TTL_S, Keys
+from features.redis_wire import Call, Command, Wire
 from features.store import Checkpoint
 
 #: Keys per call: a longer call blocks Redis for milliseconds.
@@ -22,70 +17,55 @@ _SOURCE: Final = struct.Struct("<q")
 _TIME: Final = struct.Struct("<q")
 _TIME_AT: Final = 8
 """Byte of a record at which its event time lies."""
-_TRANSIENT = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.BusyLoadingError,
-    redis_errors.OutOfMemoryError,
-    redis_errors.ReadOnlyError,
-    OSError,
-)
-
-Command = tuple[str | bytes | int, ...]
 _MULTI: Final[Command] = ("MULTI",)
 _EXEC: Final[Command] = ("EXEC",)
-OnCall = Callable[[float | None], None]
+
+
+def library() -> Command:
+    """Return the command that loads the Functions."""
+    code = files("features").joinpath("lua", "weir_features.lua").read_text("utf-8")
+    return ("FUNCTION", "LOAD", "REPLACE", code)
 
 
 class RedisLog:
-    """States and index entries in one Redis; see `features.store.Log`."""
+    """States and index entries in Redis; see `features.store.Log`."""
 
-    def __init__(self, client: Redis, keys: Keys, *, index_ttl_s: int, on_call: OnCall = lambda _: None) -> None:
-        """Prepare.
+    def __init__(self, wire: Wire, keys: Keys, *, index_ttl_s: int) -> None:
+        """Prepare; the Functions must be loaded (see `library`) on every node.
 
         Args:
-            client: Does not retry by itself.
+            wire: Connections.
             keys: Names of states and sources.
             index_ttl_s: Time that an index entry is kept.
-            on_call: Told the seconds of each round trip, None for one that was not answered.
         """
-        self._client = client
+        self._wire = wire
         self._keys = keys
         self._index_ttl_s = index_ttl_s
-        self._on_call = on_call
         self._to_renew: list[bytes] = []
-
-    async def load(self) -> None:
-        """Load the Functions, once per Redis.
-
-        Raises:
-            Unavailable: Redis does not answer.
-        """
-        code = files("features").joinpath("lua", "weir_features.lua").read_text("utf-8")
-        await self._run([("FUNCTION", "LOAD", "REPLACE", code)])
 
     async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
         """See `features.store.Log`; one round trip."""
         if not states:
             return []
-        commands: list[Command] = []
-        for a in range(0, len(states), KEYS_PER_CALL):
-            part = states[a : a + KEYS_PER_CALL]
+        groups, calls = self._groups(states), []
+        for group in groups:
+            part = [states[i] for i in group]
             fixed = (STATE_TTL_S, self._keys.states, self._keys.bad)
-            append: Command = ("FCALL", "weir_append_v1", len(part), *part, *fixed, *records[a : a + KEYS_PER_CALL])
-            commands += (_MULTI, ("MGET", *part), append, _EXEC)
-        n_answers = len(commands)
-        for a in range(0, len(self._to_renew), KEYS_PER_CALL):
-            part = self._to_renew[a : a + KEYS_PER_CALL]
-            commands.append(("FCALL", "weir_renew_v1", len(part), *part, STATE_TTL_S))
-        self._to_renew = []
-        before: list[bytes] = []
-        for values, moved in (await self._run(commands))[3:n_answers:4]:
+            append: Command = ("FCALL", "weir_append_v1", len(part), *part, *fixed, *(records[i] for i in group))
+            calls.append(Call(part[0], (_MULTI, ("MGET", *part), append, _EXEC)))
+        renewed, self._to_renew = self._to_renew, []
+        for group in self._groups(renewed):
+            part = [renewed[i] for i in group]
+            calls.append(Call(part[0], (("FCALL", "weir_renew_v1", len(part), *part, STATE_TTL_S),)))
+        before = [b""] * len(states)
+        for group, answers in zip(groups, await self._wire.run(calls), strict=False):
+            values, moved = answers[3]
             if isinstance(moved, Exception):  # inside a transaction an error is an answer
                 raise moved
             for i in moved:
                 values[i - 1] = None
-            before += [value or b"" for value in values]
+            for i, value in zip(group, values, strict=True):
+                before[i] = value or b""
         self._note_old(states, before, records)
         return before
 
@@ -93,30 +73,79 @@ class RedisLog:
         self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
     ) -> dict[int, bytes]:
         """See `features.store.Log`; one round trip."""
-        commands: list[Command] = []
-        for a in range(0, len(keys), KEYS_PER_CALL):
-            part = keys[a : a + KEYS_PER_CALL]
-            commands.append(("FCALL", "weir_claim_v1", len(part), *part, self._index_ttl_s, window_ms, *entries[a : a + KEYS_PER_CALL]))
-        n_claims = len(commands)
-        for a in range(0, len(answers), KEYS_PER_CALL):
-            noted = answers[a : a + KEYS_PER_CALL]
+        groups, calls = self._groups(keys), []
+        for group in groups:
+            part = [keys[i] for i in group]
+            claim: Command = ("FCALL", "weir_claim_v1", len(part), *part, self._index_ttl_s, window_ms, *(entries[i] for i in group))
+            calls.append(Call(part[0], (claim,)))
+        for group in self._groups([key for key, _, _ in answers]):
+            noted = [answers[i] for i in group]
             arguments = [x for _, source, answer in noted for x in (source, answer)]
-            commands.append(("FCALL", "weir_answer_v1", len(noted), *(key for key, _, _ in noted), *arguments))
-        found = (await self._run(commands))[:n_claims]
-        return {
-            KEYS_PER_CALL * call + place - 1: entry
-            for call, taken in enumerate(found)
-            for place, entry in zip(taken[::2], taken[1::2], strict=True)
-        }
+            calls.append(Call(noted[0][0], (("FCALL", "weir_answer_v1", len(noted), *(key for key, _, _ in noted), *arguments),)))
+        found = {}
+        for group, (taken,) in zip(groups, await self._wire.run(calls), strict=False):
+            found.update({group[place - 1]: entry for place, entry in zip(taken[::2], taken[1::2], strict=True)})
+        return found
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
+        """See `features.store.Log`."""
+        calls = []
+        for group in self._groups([c.key for c in checkpoints]):
+            part = [checkpoints[i] for i in group]
+            arguments = [x for c in part for x in (c.first, c.last, c.used_bytes, c.content)]
+            calls.append(Call(part[0].key, (("FCALL", "weir_checkpoint_v1", len(part), *(c.key for c in part), *arguments),)))
+        return sum(len(answers[0]) for answers in await self._wire.run(calls))
+
+    async def set_aside(self, states: Sequence[bytes], contents: Sequence[bytes]) -> None:
+        """See `features.store.Log`."""
+        fixed = (STATE_TTL_S, self._keys.states, self._keys.bad)
+        calls = []
+        for group in self._groups(states):
+            part = [states[i] for i in group]
+            calls.append(Call(part[0], (("FCALL", "weir_set_aside_v1", len(part), *part, *fixed, *(contents[i] for i in group)),)))
+        await self._wire.run(calls)
+
+    async def label(
+        self, keys: Sequence[bytes], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
+    ) -> list[tuple[bytes, int] | None]:
+        """See `features.store.Log`."""
+        groups, calls = self._groups(keys), []
+        for group in groups:
+            arguments: list[bytes | int] = []
+            for i in group:
+                arguments += (_SOURCE.pack(sources[i]), _SOURCE.pack(label_ms[i]), int(is_fraud[i]))
+            calls.append(Call(keys[group[0]], (("FCALL", "weir_label_v1", len(group), *(keys[i] for i in group), *arguments),)))
+        found: list[tuple[bytes, int] | None] = [None] * len(keys)
+        for group, (answers,) in zip(groups, await self._wire.run(calls), strict=True):
+            for i, each in zip(group, answers, strict=True):
+                found[i] = None if each is None else (each[0], each[1])
+        return found
+
+    async def source_ids(self, fields: Sequence[str]) -> list[int]:
+        """See `features.store.Log`."""
+        command: Command = ("FCALL", "weir_source_v1", 1, self._keys.sources, at.HISTORY_SOURCE + 1, *fields)
+        found: list[list[list[int]]] = await self._wire.run([Call(self._keys.sources, (command,))])
+        return found[0][0]
 
     async def releases(self, name: str) -> tuple[int, dict[int, str]]:
         """See `features.store.Log`."""
-        commands: list[Command] = [("HGETALL", self._keys.releases)]
+        key = self._keys.releases
+        commands: list[Command] = [("HGETALL", key)]
         if name:
-            commands.insert(0, ("FCALL", "weir_source_v1", 1, self._keys.releases, 1, name))
-        found = await self._run(commands)
-        pairs = found[-1].items() if isinstance(found[-1], dict) else zip(found[-1][::2], found[-1][1::2], strict=True)
-        return found[0][0] if name else 0, {int(number): each.decode() for each, number in pairs if each != b"registered"}
+            commands.insert(0, ("FCALL", "weir_source_v1", 1, key, 1, name))
+        answers = (await self._wire.run([Call(key, tuple(commands))]))[0]
+        fields: list[Any] = [x for pair in answers[-1].items() for x in pair] if isinstance(answers[-1], dict) else answers[-1]
+        names = {int(number): each.decode() for each, number in zip(fields[::2], fields[1::2], strict=True) if each != b"registered"}
+        return answers[0][0] if name else 0, names
+
+    def _groups(self, keys: Sequence[bytes]) -> list[list[int]]:
+        """Return the places of the keys that go into one call: few enough, and in a cluster of one bucket."""
+        if not self._wire.is_cluster:
+            return [list(range(a, min(a + KEYS_PER_CALL, len(keys)))) for a in range(0, len(keys), KEYS_PER_CALL)]
+        buckets: dict[bytes, list[int]] = {}
+        for i, key in enumerate(keys):
+            buckets.setdefault(key[key.index(b"{") : key.index(b"}")], []).append(i)
+        return [places[a : a + KEYS_PER_CALL] for places in buckets.values() for a in range(0, len(places), KEYS_PER_CALL)]
 
     def _note_old(self, states: Sequence[bytes], before: Sequence[bytes], records: Sequence[bytes]) -> None:
         """Let the next call renew the time to live of states whose last record is of an earlier day than this chunk's first."""
@@ -125,71 +154,3 @@ class RedisLog:
         self._to_renew += [
             key for key, state in zip(states, before, strict=True) if state and _TIME.unpack_from(state, len(state) - from_end)[0] < day_ms
         ]
-
-    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
-        """See `features.store.Log`."""
-        commands: list[Command] = []
-        for a in range(0, len(checkpoints), KEYS_PER_CALL):
-            part = checkpoints[a : a + KEYS_PER_CALL]
-            arguments = [x for c in part for x in (c.first, c.last, c.used_bytes, c.content)]
-            commands.append(("FCALL", "weir_checkpoint_v1", len(part), *(c.key for c in part), *arguments))
-        return sum(len(won) for won in await self._run(commands))
-
-    async def set_aside(self, states: Sequence[bytes], contents: Sequence[bytes]) -> None:
-        """See `features.store.Log`."""
-        await self._run([("FCALL", "weir_set_aside_v1", len(states), *states, STATE_TTL_S, self._keys.states, self._keys.bad, *contents)])
-
-    async def label(
-        self, keys: Sequence[bytes], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
-    ) -> list[tuple[bytes, int] | None]:
-        """See `features.store.Log`."""
-        commands: list[Command] = []
-        for a in range(0, len(keys), KEYS_PER_CALL):
-            b = a + KEYS_PER_CALL
-            arguments: list[bytes | int] = []
-            for source, when, value in zip(sources[a:b], label_ms[a:b], is_fraud[a:b], strict=True):
-                arguments += (_SOURCE.pack(source), _SOURCE.pack(when), int(value))
-            commands.append(("FCALL", "weir_label_v1", len(keys[a:b]), *keys[a:b], *arguments))
-        found = [each for part in await self._run(commands) for each in part]
-        return [None if each is None else (each[0], each[1]) for each in found]
-
-    async def source_ids(self, fields: Sequence[str]) -> list[int]:
-        """See `features.store.Log`."""
-        found: list[list[int]] = await self._run([("FCALL", "weir_source_v1", 1, self._keys.sources, at.HISTORY_SOURCE + 1, *fields)])
-        return found[0]
-
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one write and return their answers.
-
-        Packed by hiredis: the client's own pipeline packs a chunk's 2,000 arguments in Python, a quarter of a transaction's time.
-        """
-        began = perf_counter()
-        try:
-            packed = b"".join([pack_command(command) for command in commands])  # type: ignore[arg-type]  # its stub says one argument
-            found = await self._exchange(packed, len(commands))
-        except _TRANSIENT as error:
-            self._on_call(None)
-            raise _unavailable(error) from error
-        except redis_errors.ResponseError as error:
-            if "OOM" in str(error) or "LOADING" in str(error):
-                self._on_call(None)
-                raise _unavailable(error) from error
-            raise
-        self._on_call(perf_counter() - began)
-        return found
-
-    async def _exchange(self, packed: bytes, n_answers: int) -> list[Any]:
-        pool = self._client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
-        try:
-            await connection.send_packed_command(packed)
-            return [await connection.read_response() for _ in range(n_answers)]
-        except BaseException:  # answers may still be on their way: this connection is of no use any more
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
-
-
-def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"Redis does not answer (redis.url): {error}")

@@ -52,6 +52,7 @@ class RedisSettings(_Section, frozen=True):
     password: Annotated[str, Meta(description="password, if it is not in the url")] = ""
     prefix: Annotated[str, Meta(description="put before every key", pattern=r"^[^{}]*$")] = "weir:"
     timeout_ms: Annotated[int, Meta(description="longest wait for one answer, in ms", ge=10, le=10_000)] = 500
+    wait_replicas: Annotated[int, Meta(description="replicas that must have a commit's states, before it", ge=0, le=10)] = 0
 
 
 class FeaturesSettings(FeatureSettings, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +60,9 @@ class FeaturesSettings(FeatureSettings, frozen=True, forbid_unknown_fields=True)
 
     rates: Annotated[str, Meta(description="CSV file (date,currency,rate): base-currency units per unit; empty = base currency only")] = ""
     vector_share: Annotated[float, Meta(description="share of transactions whose vector is logged to features.v1", ge=0, le=1)] = 1.0
+    duplicate_window_s: Annotated[
+        int, Meta(description="a transaction_id sent again within this time (append time) is a duplicate, in s", ge=0, le=30 * 86_400)
+    ] = 3_600
     index_days: Annotated[int, Meta(description="days that the decision index keeps a transaction for its label", ge=1, le=400)] = 45
 
     def definition(self) -> FeatureSettings:

@@ -1,8 +1,10 @@
 """Settings to objects: the only place that knows the concrete classes together."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,36 +144,56 @@ def pipelines_of(
 
     @asynccontextmanager
     async def build() -> AsyncIterator["Pipelines"]:
-        from features.redis_log import RedisLog
+        from features.redis_fence import Fence
+        from features.redis_journal import RedisJournal
+        from features.redis_log import RedisLog, library
+        from features.redis_markers import RedisMarkers
+        from features.redis_wire import SingleWire
         from features.store import FeatureStore
+        from stream.gate import Gate
+        from stream.journal import Journal
         from stream.label_pipeline import LabelPipeline
         from stream.pipeline import OutputTopics, TransactionPipeline
+        from stream.positions import Positions
         from stream.sources import Sources
-        from stream.topics import ALERTS, FEATURE_ROWS, LABELS_DEAD, SCORES, TRANSACTIONS_DEAD
+        from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
         from stream.worker import Pipelines
 
         connection, keys, definition = kafka_connection(settings), keys_of(settings), settings.features.definition()
         client = redis_client(settings)
         try:
             await require_redis(client, settings)
-            log = RedisLog(
-                client, keys, index_ttl_s=settings.features.index_days * 86_400,
-                on_call=lambda seconds: metrics.redis_unavailable.inc() if seconds is None else metrics.redis.observe(seconds),
+            wire = SingleWire(
+                client, on_call=lambda seconds: metrics.redis_unavailable.inc() if seconds is None else metrics.redis.observe(seconds)
+            )
+            seek, gate, group = asyncio.Event(), Gate(), settings.kafka.group
+            fence = Fence(wire, library(), seek.set)
+            index_ttl_s = settings.features.index_days * 86_400
+            log = RedisLog(fence, keys, index_ttl_s=index_ttl_s)
+            store = FeatureStore(log, keys, definition, rates, claim_window_ms=settings.features.duplicate_window_s * 1000)
+            sources = Sources(FeatureStore(RedisLog(wire, keys, index_ttl_s=index_ttl_s), keys, definition, rates))
+            markers = partial(
+                RedisMarkers, keys=keys, group=group, wait_replicas=settings.redis.wait_replicas,
+                wait_timeout_ms=max(settings.redis.timeout_ms - 10, 1),
             )  # fmt: skip
-            await log.load()
-            store = FeatureStore(log, keys, definition, rates)
-            sources = Sources(store)
+            journal = Journal(RedisJournal(fence, keys, group), lambda: asyncio.sleep(_COMMIT_EVERY_S / 4))
+            positions = Positions(
+                sources, fence, markers(wire), markers(fence), journal, gate=gate,
+                topics=(connection.topic(TRANSACTIONS), connection.topic(LABELS)),
+            )  # fmt: skip
             topics = OutputTopics(*(connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
             transactions = TransactionPipeline(
                 store, lambda: scorer, sources, rates, topics, metrics,
-                vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
+                past=positions, vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
             )  # fmt: skip
             labels = LabelPipeline(store, sources, scorer.spec, topics._replace(dead=connection.topic(LABELS_DEAD)), metrics)
             yield Pipelines(
-                transactions.process, labels.process, on_assigned=sources.assign,
-                facts=lambda: {"model": f"{scorer.name}@{scorer.version}"},
+                transactions.process, labels.process, on_assigned=positions.assign, before_commit=positions.before_commit,
+                on_committed=positions.committed, record=positions.record, gate=gate, seek=seek,
+                facts=lambda: {"model": f"{scorer.name}@{scorer.version}", "state": not positions.problem},
             )  # fmt: skip
             await store.close()
+            await wire.close()
         finally:
             await client.aclose()
 

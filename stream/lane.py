@@ -12,8 +12,9 @@ from domain.errors import StaleTopic, Unavailable
 from stream.backoff import retrying
 from stream.chunks import Chunk
 from stream.ending import End, ExitCode
+from stream.gate import Gate
 from stream.publisher import Publisher
-from stream.records import Answers, Message, Process
+from stream.records import Answers, Message, Process, Recorder
 
 #: Turns of the event loop in which a chunk that waits comes through Faust's stream.
 _TURNS: Final = 12
@@ -34,8 +35,11 @@ class Lane:
     """
 
     def __init__(
-        self, process: Process, publisher: Publisher, acknowledge: Callable[[Chunk], None], *, end: End, on_delivered: OnDelivered
-    ) -> None:
+        self, process: Process, publisher: Publisher, acknowledge: Callable[[Chunk], None], *, end: End, on_delivered: OnDelivered,
+        record: Recorder | None = None, gate: Gate | None = None,
+    ) -> None:  # fmt: skip
+        self._gate = gate or Gate()
+        self._record = record
         self._process = process
         self._publisher = publisher
         self._acknowledge = acknowledge
@@ -64,12 +68,13 @@ class Lane:
 
     async def _apply(self, chunk: Chunk) -> Answers | None:
         """Return what computes the answers, or None: the chunk became void while it waited to be tried again."""
-        if chunk.is_void:
-            return None
-        chunk.is_taken = True
         self._is_applying = True
         try:
-            return await self._process(chunk.records)
+            async with self._gate.passing():
+                if chunk.is_void:
+                    return None
+                chunk.is_taken = True
+                return await self._process(chunk.records)
         except Unavailable:
             chunk.is_taken = False  # stopping and rebalancing do not wait for the other side to come back
             raise
@@ -104,11 +109,25 @@ class Lane:
             chunk, messages = await self._answered.get()
             begin_s = time.perf_counter()
             try:
+                if not await retrying(partial(self._recorded, chunk, messages), "answer journal"):
+                    continue
                 deliveries = await self._publisher.publish(messages)
             except Exception as error:
                 self._fail(error)
                 raise
             self._deliveries.put_nowait((chunk, deliveries, begin_s))
+
+    async def _recorded(self, chunk: Chunk, messages: list[Message]) -> bool:
+        """Write the answers to the journal; False: do not publish, the records come again."""
+        if self._record is None:
+            return True
+        if chunk.is_void:
+            return False
+        try:
+            return await self._record(messages)
+        except Unavailable:
+            chunk.is_taken = False
+            raise
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, StaleTopic):

@@ -20,6 +20,7 @@ from features.layout import TRANSACTION
 from features.store import Observed
 from monitoring.metrics import Metrics
 from stream.dead_letter import dead_letter
+from stream.journal_ring import Answer
 from stream.records import Answers, Message, Record
 from stream.sources import Sources
 
@@ -79,6 +80,22 @@ class Scorer(Protocol):
         ...
 
 
+class Past(Protocol):
+    """What was answered before; see `stream.positions.Positions`."""
+
+    def is_answered(self, record: Record) -> bool:
+        """Tell whether a record comes again only for the states' sake."""
+        ...
+
+    def recorded(self, record: Record) -> Answer | None:
+        """Return the recorded answer of a record, None if there is none."""
+        ...
+
+    def applied(self, records: Sequence[Record]) -> None:
+        """Note records as applied."""
+        ...
+
+
 class OutputTopics(NamedTuple):
     """Full names of the topics that answers go to."""
 
@@ -106,8 +123,9 @@ class TransactionPipeline:
 
     def __init__(
         self, store: Store, scorer: Callable[[], Scorer], sources: Sources, rates: Rates, topics: OutputTopics, metrics: Metrics,
-        *, vector_share: float = 1.0, reasons_budget_ms: float = 20.0,
+        *, past: Past | None = None, vector_share: float = 1.0, reasons_budget_ms: float = 20.0,
     ) -> None:  # fmt: skip
+        self._past = past
         self._store = store
         self._scorer = scorer
         self._sources = sources
@@ -137,6 +155,8 @@ class TransactionPipeline:
         if release not in self._releases:
             self._releases[release] = await self._store.release(release)
         observe = await self._store.begin(batch, [t.transaction_id for t in transactions], append_ms)
+        if self._past is not None:
+            self._past.applied(kept)
         stages["observe"].observe(time.perf_counter() - now)
         return lambda: self._finish(kept, transactions, batch, observe, scorer, messages)
 
@@ -223,7 +243,7 @@ class TransactionPipeline:
         scorer: Scorer, messages: list[Message],
     ) -> None:  # fmt: skip
         topics, now_ms = self._topics, time.time_ns() // 1_000_000
-        spec, reasons, releases = scorer.spec, answers.reasons, answers.releases
+        spec, reasons, releases, past = scorer.spec, answers.reasons, answers.releases, self._past
         model, policy = _model_and_policy(_release(scorer))
         positions, times = observed.positions.tolist(), batch.time_ms.tolist()
         vectors = observed.vectors.astype("<f4", copy=False).tobytes()
@@ -233,6 +253,17 @@ class TransactionPipeline:
         for i, (record, transaction, probability, outcome, flags, tier) in enumerate(columns):
             key, partition, offset = transaction.card_id.encode(), record.partition, record.offset
             by = (model, policy) if i not in releases else _model_and_policy(releases[i])
+            vector = vectors[i * width : (i + 1) * width] if is_logged[i] and positions[i][0] >= 0 else b""
+            row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, tuple(positions[i]), vector)
+            messages.append(Message(topics.features, key, encode_row(row), partition))
+            if past is not None:
+                if past.is_answered(record):
+                    continue
+                if (recorded := past.recorded(record)) is not None:
+                    messages.append(Message(topics.scores, key, recorded.score, partition, (), offset))
+                    if recorded.alert:
+                        messages.append(Message(topics.alerts, key, recorded.alert, partition, (), offset))
+                    continue
             score = Score(
                 transaction_id=transaction.transaction_id, card_id=transaction.card_id, event_time_ms=times[i], scored_at_ms=now_ms,
                 probability=probability, decision=outcome, tier=tier, flags=flag_names(flags) if flags else (),
@@ -245,9 +276,6 @@ class TransactionPipeline:
                     merchant_id=transaction.merchant_id, reasons=reasons[i], extra=transaction.extra,
                 )  # fmt: skip
                 messages.append(Message(topics.alerts, key, _encode(alert), partition, (), offset))
-            vector = vectors[i * width : (i + 1) * width] if is_logged[i] and positions[i][0] >= 0 else b""
-            row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, tuple(positions[i]), vector)
-            messages.append(Message(topics.features, key, encode_row(row), partition))
 
 
 def _release(scorer: Scorer) -> str:

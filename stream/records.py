@@ -62,8 +62,16 @@ raise `Unavailable` (the same chunk is given again later); anything else ends th
 acknowledged before the broker has confirmed every message returned.
 """
 
-OnAssigned = Callable[[Mapping[str, str], Sequence[TopicPartition]], Awaitable[None]]
-"""Told of an assignment before its first chunk: topic -> UUID, and the partitions now assigned. May raise `Unavailable`."""
+OnAssigned = Callable[[Mapping[str, str], Mapping[TopicPartition, int | None]], Awaitable[Mapping[TopicPartition, int]]]
+"""Told of an assignment, or of a seek, before its first chunk: topic -> UUID, and the committed offset (None: there is none)
+of each partition now assigned. Returns where to start earlier than committed. May raise `Unavailable`."""
+
+Recorder = Callable[[Sequence[Message]], Awaitable[bool]]
+"""Records answers before they are published. False: they are not ours any more and must not be published. May raise
+`Unavailable`."""
+
+OnCommitted = Callable[[Mapping[TopicPartition, int]], None]
+"""Told of the offsets (the next to read) that the broker has accepted."""
 
 BeforeCommit = Callable[[Mapping[TopicPartition, int]], Awaitable[bool]]
 """Asked before each commit of offsets (the next to read); False: not now, ask again later."""

@@ -40,6 +40,10 @@ class Sources:
             ids = await self._registry.source_ids(uuid, mine) if mine else {}
             self._ids.update({TopicPartition(topic, partition): source for partition, source in ids.items()})
 
+    def id_of(self, place: TopicPartition) -> int:
+        """Return the id of an assigned partition."""
+        return self._ids[place]
+
     def of(self, records: Sequence[Record]) -> NDArray[np.int64]:
         """Return source id << 48 | offset of each record, int64 (n,)."""
         ids = self._ids

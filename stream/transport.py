@@ -12,11 +12,12 @@ What can be lost, and why it is not: see `stream.chunks` (order, acknowledgement
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import structlog
+from faust.tables.recovery import RebalanceAgain
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from mode import Service
@@ -25,7 +26,7 @@ from domain.errors import StaleTopic, Unavailable
 from stream.backoff import retrying
 from stream.chunks import Chunk, Flow
 from stream.ending import End, ExitCode
-from stream.records import BeforeCommit, OnAssigned, Record, TopicPartition
+from stream.records import BeforeCommit, OnAssigned, OnCommitted, Record, TopicPartition
 from stream.topic_identity import TopicIdentity
 from stream.transport_thread import ChunkThread, ConsumerSettings, Health
 
@@ -47,6 +48,7 @@ class TransportSettings(NamedTuple):
     end: End
     on_assigned: OnAssigned | None = None
     before_commit: BeforeCommit | None = None
+    on_committed: OnCommitted | None = None
     on_lag: Callable[[Mapping[TopicPartition, int]], None] | None = None
     """Given records behind the log's end per assigned partition after each commit."""
     new_producer: Callable[[], Any] | None = None
@@ -64,6 +66,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         self._uuids: dict[str, str] = {}
         self._epoch = 0
         self._is_announced = asyncio.Event()
+        self._seeking = asyncio.Lock()
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkThread:
@@ -148,6 +151,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
             return False
         for flow in self.flows.values():
             flow.committed({tp: end for tp, end in offsets.items() if tp.topic == flow.topic})
+        if self.settings.on_committed is not None:
+            self.settings.on_committed(offsets)
         if self.settings.on_lag is not None:
             self.settings.on_lag(self._thread.lags(offsets))
         return True
@@ -177,18 +182,28 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
     # -- assignment --
 
     async def perform_seek(self) -> None:
-        """Go to the committed offsets of the topics that exist now, and announce the assignment."""
-        generation = self.app.consumer_generation_id
-        uuids = await retrying(self._confirmed_uuids, "topic identity")
-        self._epoch = await self._thread.reposition({tp: uuids.get(tp.topic) for tp in self.assignment()})
+        """Go to where each topic that exists now is applied up to, and announce the assignment."""
+        async with self._seeking:
+            generation = self.app.consumer_generation_id
+            uuids = await retrying(self._confirmed_uuids, "topic identity")
+            assigned = {TopicPartition(*tp): uuids.get(tp.topic) for tp in self.assignment()}
+            starts = await self._starts(uuids, await self._thread.committed(assigned))
+            self._epoch = await self._thread.reposition(starts)
+            self._void()
+            self._uuids = uuids
+            if generation == self.app.consumer_generation_id:
+                self._is_announced.set()
+                log.info("partitions_assigned", partitions=[f"{tp.topic}:{tp.partition}" for tp in sorted(starts)])
+
+    async def seek_again(self) -> None:
+        """Void everything under way and begin again where states are applied up to: they may have lost their newest records.
+
+        A rebalance meanwhile does the same.
+        """
+        self._is_announced.clear()
         self._void()
-        assigned = sorted(TopicPartition(*tp) for tp in self.assignment())
-        self._uuids = uuids
-        if assigned and self.settings.on_assigned is not None:
-            await self._announce(assigned)
-        if generation == self.app.consumer_generation_id:
-            self._is_announced.set()
-            log.info("partitions_assigned", partitions=[f"{tp.topic}:{tp.partition}" for tp in assigned])
+        with suppress(RebalanceAgain):
+            await self.perform_seek()
 
     async def _confirmed_uuids(self) -> dict[str, str]:
         """Return the UUIDs of all topics. Without one of them the assignment is not whole: the process ends."""
@@ -202,15 +217,17 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         for flow in self.flows.values():
             flow.void()
 
-    async def _announce(self, assigned: Sequence[TopicPartition]) -> None:
+    async def _starts(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int | None]:
         on_assigned = self.settings.on_assigned
-        assert on_assigned is not None
+        if not committed or on_assigned is None:
+            return dict(committed)
         try:
-            await retrying(lambda: on_assigned(self._uuids, assigned), "announcing the assignment")
+            earlier = await retrying(lambda: on_assigned(uuids, committed), "announcing the assignment")
         except Exception as error:
             log.exception("announcing_failed")
             self.settings.end(ExitCode.FAILED, f"announcing the assignment failed: {error!r}")
             raise
+        return {tp: earlier.get(tp) if offset is None else min(offset, earlier.get(tp, offset)) for tp, offset in committed.items()}
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         """Let chunks that have begun end and be committed, then forget the rest: it comes again, here or elsewhere."""

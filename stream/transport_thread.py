@@ -92,13 +92,25 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         wanted = self._fetch(list(partitions), is_urgent=is_urgent, timeout_s=timeout_s)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(wanted, self.thread_loop))
 
-    async def reposition(self, uuids: Mapping[TopicPartition, str | None]) -> int:
-        """Set every assigned partition to its committed offset, or to its beginning where none is valid, in one step.
+    async def committed(self, uuids: Mapping[TopicPartition, str | None]) -> dict[TopicPartition, int | None]:
+        """Return the committed offset of every assigned partition; None where there is no valid one.
 
         A committed offset is valid only for the topic whose UUID was stored with it.
 
         Args:
             uuids: Assigned partition -> its topic's UUID as of now; None: there is no such topic.
+
+        Raises:
+            RebalanceAgain: The assignment changed meanwhile; another repositioning follows.
+        """
+        found: dict[TopicPartition, int | None] = await self.call_thread(self._committed, uuids)
+        return found
+
+    async def reposition(self, starts: Mapping[TopicPartition, int | None]) -> int:
+        """Set every assigned partition to its start, or to its beginning where that is None, in one step.
+
+        Args:
+            starts: Assigned partition -> offset.
 
         Returns:
             The new epoch.
@@ -106,7 +118,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         Raises:
             RebalanceAgain: The assignment changed meanwhile; another repositioning follows.
         """
-        epoch: int = await self.call_thread(self._reposition, uuids)
+        epoch: int = await self.call_thread(self._reposition, starts)
         return epoch
 
     async def commit(self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str] | None = None) -> bool:
@@ -161,19 +173,27 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             stale.setdefault(tp, []).extend(records)
         return stale
 
-    async def _reposition(self, uuids: Mapping[TopicPartition, str | None]) -> int:
+    async def _committed(self, uuids: Mapping[TopicPartition, str | None]) -> dict[TopicPartition, int | None]:
         client = self._ensure_consumer()
         assigned = client.assignment()
         committed = await client._coordinator.fetch_committed_offsets(list(assigned))  # noqa: SLF001 - the public way hides the metadata
-        first = await client.beginning_offsets([tp for tp in assigned if not _is_valid(committed.get(tp), uuids.get(tp))])
         if client.assignment() != assigned or assigned != uuids.keys():
+            raise RebalanceAgain
+        found = {TopicPartition(*tp): committed[tp].offset if _is_valid(committed.get(tp), uuids.get(tp)) else None for tp in assigned}
+        if forgotten := [f"{tp.topic}:{tp.partition}" for tp, offset in found.items() if offset is None and tp in committed]:
+            log.warning("offsets_were_of_another_topic", partitions=forgotten)
+        return found
+
+    async def _reposition(self, starts: Mapping[TopicPartition, int | None]) -> int:
+        client = self._ensure_consumer()
+        assigned = client.assignment()
+        first = await client.beginning_offsets([tp for tp in assigned if starts.get(tp) is None])
+        if client.assignment() != assigned or assigned != starts.keys():
             raise RebalanceAgain
         # No await from here on: what was drained before belongs to the old epoch, what comes after to the new one.
         self.epoch += 1
         for tp in assigned:
-            client.seek(tp, first[tp] if tp in first else committed[tp].offset)
-        if forgotten := [f"{tp.topic}:{tp.partition}" for tp in first if tp in committed]:
-            log.warning("offsets_were_of_another_topic", partitions=forgotten)
+            client.seek(tp, first[tp] if tp in first else starts[tp])
         return self.epoch
 
     async def _commit(self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str]) -> bool:

@@ -19,10 +19,11 @@ from stream import transport_recovery
 from stream.chunks import Chunk
 from stream.connection import KafkaConnection
 from stream.ending import End, ExitCode, end_process
+from stream.gate import Gate
 from stream.health import HealthServer, State
 from stream.lane import Lane
 from stream.publisher import Publisher, new_producer
-from stream.records import BeforeCommit, OnAssigned, Process
+from stream.records import BeforeCommit, OnAssigned, OnCommitted, Process, Recorder
 from stream.self_check import check_private_names
 from stream.topic_admin import check_start
 from stream.topic_identity import TopicIdentity
@@ -59,6 +60,13 @@ class Pipelines(NamedTuple):
     labels: Process
     on_assigned: OnAssigned | None = None
     before_commit: BeforeCommit | None = None
+    on_committed: OnCommitted | None = None
+    record: Recorder | None = None
+    """Of answers to transactions, before they are published."""
+    gate: Gate | None = None
+    """What is passed while a chunk is applied."""
+    seek: asyncio.Event | None = None
+    """Set when states may have lost their newest records: begin again where they are applied up to."""
     facts: Callable[[], Mapping[str, object]] = dict
     """Conditions of readiness, shown by /healthz; an empty value is not met, as in {"model": ""}."""
 
@@ -126,13 +134,27 @@ class _Worker:
         health = HealthServer(self._state, self._refresh, self._metrics.exposition)
         port = await health.start(bind=self._settings.bind, port=self._settings.port)
         log.info("worker_starts", health=f"http://{self._settings.bind}:{port}/healthz", group=self._settings.group)
+        seeking: asyncio.Task[None] | None = None
         try:
             self._watchdog.start()
+            if pipelines.seek is not None:
+                seeking = asyncio.create_task(self._seek(pipelines.seek))
             await self._consume()
         finally:
+            if seeking is not None:
+                seeking.cancel()
             self._watchdog.stop()
             await health.stop()
             identity.close()
+
+    async def _seek(self, wanted: asyncio.Event) -> None:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            consumer = self._consumer()
+            if consumer is not None and consumer.is_assigned:
+                log.warning("positions_are_read_again", reason="redis was connected anew")
+                await consumer.seek_again()
 
     async def _consume(self) -> None:
         await self._app.start()
@@ -174,18 +196,21 @@ class _Worker:
             end=self._end,
             on_assigned=pipelines.on_assigned,
             before_commit=pipelines.before_commit,
+            on_committed=pipelines.on_committed,
             on_lag=lambda lags: self._metrics.set_lags({(tp.topic, tp.partition): records for tp, records in lags.items()}),
             new_producer=lambda: new_producer(connection),
         )
         for topic, process in zip(self._topics, (pipelines.transactions, pipelines.labels), strict=True):
             channel = app.topic(topic, key_type=None, value_type=None, key_serializer="raw", value_serializer="raw")
-            app.agent(channel, name=topic)(self._agent(process))
+            app.agent(channel, name=topic)(self._agent(process, pipelines.record if topic == self._topics[0] else None, pipelines.gate))
         return app
 
-    def _agent(self, process: Process) -> Callable[[Any], Any]:
+    def _agent(self, process: Process, record: Recorder | None, gate: Gate | None) -> Callable[[Any], Any]:
         async def serve(stream: Any) -> None:
             publisher = Publisher(self._app.producer.client)
-            lane = Lane(process, publisher, self._app.consumer.acknowledge, end=self._end, on_delivered=self._delivered)
+            lane = Lane(
+                process, publisher, self._app.consumer.acknowledge, end=self._end, on_delivered=self._delivered, record=record, gate=gate
+            )
             await lane.serve(_chunks(stream))
 
         return serve

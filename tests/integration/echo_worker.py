@@ -53,9 +53,10 @@ class Echo:
             self.n_unavailable += 1
             raise Unavailable("as asked")
 
-    async def on_assigned(self, uuids, partitions):
+    async def on_assigned(self, uuids, committed):
         with (self.folder / "assigned").open("a") as file:
-            file.write(json.dumps({"uuids": uuids, "partitions": partitions}) + "\n")
+            file.write(json.dumps({"uuids": uuids, "partitions": list(committed)}) + "\n")
+        return {}
 
     async def before_commit(self, offsets):
         with (self.folder / "commits").open("a") as file:
@@ -78,7 +79,13 @@ def main():
 
     @asynccontextmanager
     async def build():
-        yield Pipelines(echo.transactions, echo.labels, echo.on_assigned, echo.before_commit, lambda: {"model": "echo@1"})
+        yield Pipelines(
+            echo.transactions,
+            echo.labels,
+            on_assigned=echo.on_assigned,
+            before_commit=echo.before_commit,
+            facts=lambda: {"model": "echo@1"},
+        )
         (given.folder / "closed").touch()
 
     limits = Limits(unacknowledged_s=given.unacknowledged_s, loop_s=given.turn_s)

@@ -22,7 +22,8 @@ from features.index import Entry, FirstAnswer, decode_entry, encode_answer, enco
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, replay_in_order
-from features.redis_log import RedisLog
+from features.redis_log import RedisLog, library
+from features.redis_wire import SingleWire
 from features.spec import FeatureSettings, fingerprint
 from features.store import NOT_LATER, Checkpoint, FeatureStore
 from tests.parity.definition import Item
@@ -45,8 +46,9 @@ def run(request) -> Callable:
             yield MemoryLog()
             return
         client = Redis.from_url(request.getfixturevalue("redis_url"))
-        log = RedisLog(client, KEYS, index_ttl_s=1000)
-        await log.load()
+        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log.client = client  # to look at and to damage what it wrote
+        await client.execute_command(*library())
         yield log
         await client.aclose()
 
@@ -69,7 +71,7 @@ async def append(log, key: bytes, records) -> bytes:
 
 
 async def content(log, key: bytes) -> bytes:
-    return log.states[key] if isinstance(log, MemoryLog) else await log._client.get(key)
+    return log.states[key] if isinstance(log, MemoryLog) else await log.client.get(key)
 
 
 def transactions(n: int, *, cards: int = 5, merchants: int = 3, every_ms: int = MINUTE_MS) -> list[Transaction]:
@@ -110,7 +112,7 @@ def test_a_state_of_wrong_length_is_moved_aside_and_the_record_kept(run):
             if isinstance(log, MemoryLog):
                 log.states[key] = damage
             else:
-                await log._client.set(key, damage)
+                await log.client.set(key, damage)
             assert await append(log, key, records) == b""
             assert await content(log, key) == records.tobytes()
 
@@ -120,8 +122,8 @@ def test_a_state_of_wrong_length_is_moved_aside_and_the_record_kept(run):
 def test_a_key_of_wrong_type_does_not_stop_the_others(redis_url):
     async def law():
         client = Redis.from_url(redis_url)
-        log = RedisLog(client, KEYS, index_ttl_s=1000)
-        await log.load()
+        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        await client.execute_command(*library())
         names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
         await client.lpush(names[1], "not a string")
         records = records_of(items(1)).tobytes()
@@ -312,7 +314,7 @@ def test_a_broken_state_is_moved_aside_and_the_entity_starts_anew(run):
         if isinstance(log, MemoryLog):
             log.states[key] = broken
         else:
-            await log._client.set(key, broken)
+            await log.client.set(key, broken)
         first = await observe(store, chunk[:1], 5, 0)
         second = await observe(store, chunk[1:], 5, 1)
         assert store.n_broken == 1

@@ -57,7 +57,7 @@ def test_a_commit_refused_by_the_broker_is_made_good(rig):
     until(lambda: "commit_refused" in worker.log.read_text(), log=worker.log)
     until(lambda: rig.n_committed(rig.transactions) == 300, log=worker.log)
 
-    assert worker.poll() is None
+    assert worker.poll() is None, worker.log.read_text()
     assert set(rig.values(rig.scores)) == set(numbered(300))
 
 

@@ -12,7 +12,8 @@ from features import layout as at
 from features.index import Entry, decode_entry, encode_entry, encode_label
 from features.keys import Keys
 from features.memory import MemoryLog
-from features.redis_log import RedisLog
+from features.redis_log import RedisLog, library
+from features.redis_wire import SingleWire
 from features.store import NOT_LATER
 
 KEYS = Keys("weir:", "0" * 16)
@@ -48,8 +49,8 @@ def test_labels_change_the_same_in_memory_and_in_redis(redis_address, entities, 
 
     async def run():
         client = Redis.from_url(redis_address)
-        log = RedisLog(client, KEYS, index_ttl_s=1000)
-        await log.load()
+        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        await client.execute_command(*library())
         found = await changes_of(log, entry, name, labels)
         ttl = await client.ttl(KEYS.index(name))
         await client.aclose()
@@ -82,8 +83,8 @@ def test_lua_reads_and_writes_the_very_bytes_of_python(redis_address, entities, 
 
     async def run():
         client = Redis.from_url(redis_address)
-        log = RedisLog(client, KEYS, index_ttl_s=1000)
-        await log.load()
+        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        await client.execute_command(*library())
         await client.set(name, encode_entry(entry, b"".join(labels[:n_written])))
         found = [
             (await log.label([name], [source], [EVENT_MS + 1 + i], [value]))[0][1]

@@ -1,0 +1,180 @@
+"""Where each partition is applied up to, in Kafka's eyes and in the states' own: what makes a restart and a failover exact."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from domain.errors import Unavailable
+from stream.gate import Gate
+from stream.journal import Answered, Journal
+from stream.journal_ring import Answer, Start
+from stream.records import Message, Record, TopicPartition
+from stream.sources import Sources
+
+log = structlog.get_logger("weir.positions")
+
+
+class Position(Protocol):
+    """How far a partition is applied."""
+
+    @property
+    def next_offset(self) -> int:
+        """Everything below is in the states."""
+        ...
+
+
+class Markers(Protocol):
+    """Position markers beside the states; see `features.redis_markers.RedisMarkers`."""
+
+    async def write(self, positions: Mapping[int, tuple[int, int]]) -> None:
+        """Write source -> (next offset, append time of the last applied record, ms)."""
+        ...
+
+    async def read(self, sources: Sequence[int]) -> Mapping[int, Position | None]:
+        """Return how far each source is applied on all nodes; None where that is not known."""
+        ...
+
+    async def is_emptied(self) -> bool:
+        """Tell whether the sentinel is absent."""
+        ...
+
+    async def set_alive(self) -> None:
+        """Leave the sentinel."""
+        ...
+
+
+class Store(Protocol):
+    """The store's side of an assignment; see `service.wiring`."""
+
+    async def begin(self) -> int:
+        """Make the store ready (Functions, connections) and return the generation of its connections."""
+        ...
+
+    def open_for(self, generation: int) -> None:
+        """Let appends through as long as connections are of this generation."""
+        ...
+
+
+class Positions:
+    """Reads positions at every assignment and seek, and writes them before every commit.
+
+    Guarantee: a record is committed only when every node that holds states of it has its position, and consumption starts
+    no later than the least position of any node. So a node that lost its newest writes gets them again.
+    """
+
+    def __init__(
+        self, sources: Sources, store: Store, read: Markers, write: Markers, journal: Journal, *, topics: tuple[str, str], gate: Gate
+    ) -> None:
+        """Prepare.
+
+        Args:
+            sources: Ids of the partitions.
+            store: What appends.
+            read: Markers on connections that were not looked through yet.
+            write: Markers on the connections that append.
+            journal: Of the answers to transactions.
+            topics: Full names of the topics of transactions and of labels.
+            gate: What pipelines pass while they apply.
+        """
+        self._sources = sources
+        self._store = store
+        self._read = read
+        self._write = write
+        self._journal = journal
+        self._topics = topics
+        self._gate = gate
+        self._answered: dict[TopicPartition, int] = {}
+        self._applied_ms: dict[TopicPartition, int] = {}
+        self.problem = ""
+        """Why nothing is consumed, in one sentence; "" = all is well."""
+
+    async def assign(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
+        """Return where consumption has to start earlier than committed; see `stream.records.OnAssigned`.
+
+        Raises:
+            Unavailable: Redis does not answer, or was emptied: nothing may be applied; ask again.
+        """
+        async with self._gate.shut():
+            generation = await self._store.begin()
+            await self._sources.assign(uuids, list(committed))
+            ids = {tp: self._sources.id_of(tp) for tp in committed}
+            markers = await self._read.read(list(ids.values()))
+            await self._check_alive(committed)
+            starts = {tp: found.next_offset for tp in committed if (found := markers[ids[tp]]) is not None}
+            begin = {tp: min(offset or 0, starts.get(tp, offset or 0)) for tp, offset in committed.items()}
+            mine = {tp.partition: Start(ids[tp], begin[tp]) for tp in committed if tp.topic == self._topics[0]}
+            self._store.open_for(generation)
+            await self._journal.load(mine)
+            self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
+        for tp, offset in begin.items():
+            if offset < (committed[tp] or 0):
+                log.warning("states_lost_records", topic=tp.topic, partition=tp.partition, from_offset=offset, committed=committed[tp])
+        return starts
+
+    async def before_commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Write the markers of offsets about to be committed; False: not now.
+
+        Raises:
+            Unavailable: A node does not answer, or too few replicas have it.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        await self._write.write({self._sources.id_of(tp): (offset, self._applied_ms.get(tp, now_ms)) for tp, offset in offsets.items()})
+        return True
+
+    def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note that the broker has accepted offsets."""
+        self._journal.committed({tp.partition: offset for tp, offset in offsets.items() if tp.topic == self._topics[0]})
+
+    def applied(self, records: Sequence[Record]) -> None:
+        """Note records of one topic, in order per partition, as applied."""
+        for record in records:
+            self._applied_ms[TopicPartition(record.topic, record.partition)] = record.timestamp
+
+    def is_answered(self, record: Record) -> bool:
+        """Tell whether a record comes again only for the states' sake: its answer was committed."""
+        return record.offset < self._answered.get(TopicPartition(record.topic, record.partition), 0)
+
+    def recorded(self, record: Record) -> Answer | None:
+        """Return what the journal says about a transaction, None if it was not answered yet."""
+        return self._journal.find(record.partition, record.offset)
+
+    async def record(self, messages: Sequence[Message]) -> bool:
+        """Write answers to the journal; see `stream.records.Recorder`."""
+        scores = [message for message in messages if message.offset is not None]
+        if not scores:
+            return True
+        return await self._journal.write(_answered(scores))
+
+    async def _check_alive(self, committed: Mapping[TopicPartition, int | None]) -> None:
+        if not await self._read.is_emptied():
+            self.problem = ""
+            return
+        if any(offset for offset in committed.values()):
+            self.problem = (
+                "Redis holds no state, though transactions were committed: it was emptied. "
+                "Nothing is consumed until `weir rebuild HISTORY` has built the states anew"
+            )
+            raise Unavailable(self.problem)
+        await self._read.set_alive()
+        self.problem = ""
+
+
+def _answered(messages: Sequence[Message]) -> Answered:
+    """Return scores and alerts of a chunk (an alert follows its score) as columns."""
+    partitions: list[int] = []
+    offsets: list[int] = []
+    scores: list[bytes] = []
+    alerts: list[bytes] = []
+    for _, _, value, partition, _, offset in messages:
+        assert partition is not None
+        assert offset is not None
+        if offsets and offsets[-1] == offset and partitions[-1] == partition:
+            alerts[-1] = value or b""
+            continue
+        partitions.append(partition)
+        offsets.append(offset)
+        scores.append(value or b"")
+        alerts.append(b"")
+    return Answered(partitions, offsets, scores, alerts)
