@@ -87,6 +87,7 @@ class Metrics:
         self.redis_unavailable = Counter("weir_redis_unavailable", "Calls that Redis did not answer.", registry=registry)
 
         self._lag = Gauge("weir_lag_records", "Records not yet committed, per partition.", ["topic", "partition"], registry=registry)
+        self._parked = Gauge("weir_parked_labels", "Labels that wait for their transaction.", ["partition"], registry=registry)
         self._uncommitted = Gauge(
             "weir_uncommitted_chunks", "Chunks delivered whose offsets are not committed.", ["topic"], registry=registry
         )
@@ -100,6 +101,12 @@ class Metrics:
         self._lag.clear()
         for (topic, partition), records in lags.items():
             self._lag.labels(topic, str(partition)).set(records)
+
+    def set_parked(self, labels: Mapping[int, int]) -> None:
+        """Show how many labels wait of the partitions swept now, partition -> labels, and of no other."""
+        self._parked.clear()
+        for partition, n_labels in labels.items():
+            self._parked.labels(str(partition)).set(n_labels)
 
     def set_chunks(self, topic: str, *, n_uncommitted: int, oldest_age_s: float) -> None:
         """Show what of a topic is on its way; 0 s = nothing is unacknowledged."""
