@@ -1,12 +1,17 @@
-"""`weir rebuild`: feature state and decision index of a history into Redis."""
+"""`weir rebuild`: feature state and decision index of a history into Redis, and where the stream goes on."""
 
 import asyncio
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.times import TIME_MS, format_time
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+    from stream.partition_offsets import PartitionOffset
 
 
 @click.command(name="rebuild")
@@ -14,10 +19,20 @@ from service.times import TIME_MS, format_time
 @click.option("--from", "from_ms", type=TIME_MS, help="Ignore what is older (event time; labels: label time).")
 @click.option("--to", "to_ms", type=TIME_MS, help="State as of this moment (not included); default: the history's end.")
 @click.option("--replace", is_flag=True, help="Remove the states of this feature spec first.")
+@click.option(
+    "--go-on", type=click.Choice(["time", "committed", "none"]), default="time", show_default=True,
+    help="Where workers go on in Kafka: at what was appended from --to on; at what they committed (HISTORY holds exactly what is before); "
+    "none: wherever they are, nothing is written.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.pass_context
-def command(context: click.Context, history: Path, from_ms: int | None, to_ms: int | None, *, replace: bool, as_json: bool) -> None:
-    """Write the feature state of HISTORY into Redis, so that the stream starts warm. No worker may run meanwhile.
+def command(
+    context: click.Context, history: Path, from_ms: int | None, to_ms: int | None, *, replace: bool, go_on: str, as_json: bool
+) -> None:
+    """Write the feature state of HISTORY (a Parquet file or a folder of them) into Redis, and where workers go on in Kafka.
+
+    No worker of the same settings may run meanwhile; workers of another feature spec may. Workers that start afterwards
+    apply what the topics hold from there on; what they committed before they do not answer again.
 
     \b
     Example:
@@ -25,10 +40,7 @@ def command(context: click.Context, history: Path, from_ms: int | None, to_ms: i
       weir produce var/history.parquet --from 2026-03-01 --full-speed
     """  # noqa: D301 - click's mark for lines that stay as they are
     from features.history import read_history
-    from features.redis_rebuild import rebuild
     from service.context import settings_of
-    from service.progress import progress_bar
-    from service.wiring import keys_of, rates_of, redis_client, require_redis
 
     settings = settings_of(context).settings
     frame = read_history(history)
@@ -37,25 +49,69 @@ def command(context: click.Context, history: Path, from_ms: int | None, to_ms: i
     if frame.is_empty():
         raise click.ClickException(f"{history} holds no transaction in this range")
     end_ms = to_ms if to_ms is not None else int(frame["event_time_ms"][-1]) + 1
-
-    async def run() -> dict[str, int]:
-        client = redis_client(settings)
-        try:
-            await require_redis(client, settings)
-            with progress_bar("rebuilding") as progress:
-                found = await rebuild(
-                    client, keys_of(settings), frame, settings.features.definition(), rates_of(settings),
-                    end_ms=end_ms, index_days=settings.features.index_days, replace=replace, progress=progress,
-                )  # fmt: skip
-        finally:
-            await client.aclose()
-        return found._asdict()
-
-    counts = asyncio.run(run())
+    places = _places(settings, go_on, end_ms)
+    counts = asyncio.run(_rebuild(settings, frame, places, end_ms=end_ms, replace=replace))
     if as_json:
-        click.echo(json.dumps(counts | {"to_ms": end_ms}))
+        click.echo(json.dumps(counts | {"to_ms": end_ms, "positions": len(places)}))
         return
     click.echo(
         f"state as of {format_time(end_ms)}: {counts['entities']:,} entities, {counts['state_bytes']:,} bytes; "
-        f"{counts['index_entries']:,} transactions in the decision index"
+        f"{counts['index_entries']:,} transactions in the decision index; workers go on "
+        + (f"where {len(places)} positions say" if places else "where they committed")
     )
+
+
+def _places(settings: "Settings", go_on: str, end_ms: int) -> "list[PartitionOffset]":
+    """Return where workers go on; says so when Kafka cannot tell, unless its commits were asked for."""
+    from domain.errors import ConfigError, Unavailable
+    from service.wiring import kafka_connection
+    from stream.partition_offsets import committed_offsets, offsets_at
+    from stream.topics import LABELS, TRANSACTIONS
+
+    if go_on == "none":
+        return []
+    connection = kafka_connection(settings)
+    topics = [connection.topic(topic) for topic in (TRANSACTIONS, LABELS)]
+    if go_on == "committed":
+        return committed_offsets(connection, topics, connection.group(settings.kafka.group))
+    problem = "kafka.bootstrap is not set"
+    if connection.bootstrap:
+        try:
+            if found := offsets_at(connection, topics, end_ms):
+                return found
+            problem = f"there is no topic {topics[0]}"
+        except (ConfigError, Unavailable) as error:
+            problem = str(error)
+    click.echo(f"no positions are written, workers go on where they committed: {problem}", err=True)
+    return []
+
+
+async def _rebuild(settings: "Settings", frame: Any, places: "list[PartitionOffset]", *, end_ms: int, replace: bool) -> dict[str, int]:
+    import msgspec
+
+    from features.redis_log import RedisLog, library
+    from features.redis_rebuild import rebuild_states, set_positions
+    from features.redis_wire import SingleWire
+    from service.progress import progress_bar
+    from service.wiring import keys_of, rates_of, redis_client, require_redis
+
+    # nobody waits for an answer here, and Redis has much to do
+    patient = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, timeout_ms=10_000))
+    client, keys = redis_client(patient), keys_of(settings)
+    wire = SingleWire(client)
+    try:
+        await require_redis(client, settings)
+        with progress_bar("rebuilding") as progress:
+            found = await rebuild_states(
+                wire, keys, frame, rates_of(settings), end_ms=end_ms, index_days=settings.features.index_days, replace=replace,
+                progress=progress,
+            )  # fmt: skip
+        await wire.everywhere([library()])
+        log = RedisLog(wire, keys, index_ttl_s=settings.features.index_days * 86_400)
+        ids = await log.source_ids([f"{place.topic_uuid}:{place.partition}" for place in places]) if places else []
+        positions = {source: (place.offset, end_ms) for source, place in zip(ids, places, strict=True)}
+        await set_positions(wire, keys, settings.kafka.group, positions, wait_replicas=settings.redis.wait_replicas)
+    finally:
+        await wire.close()
+        await client.aclose()
+    return found._asdict()
