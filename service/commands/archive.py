@@ -1,0 +1,56 @@
+"""`weir archive`: what the topics hold, into Parquet files by the hour."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="archive")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("var/archive"),
+    show_default=True,
+    help="The archive's folder.",
+)
+@click.option("--until-end", is_flag=True, help="Stop at the end as it is now, do not wait for more.")
+@click.option("--keep-days", type=click.IntRange(min=1), metavar="N", help="Remove whole days (UTC) older than N days; default: keep all.")
+@click.option(
+    "--file-rows",
+    type=click.IntRange(min=1),
+    default=500_000,
+    show_default=True,
+    help="Close a file at so many records, before its hour is over.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON at the end.")
+@click.pass_context
+def command(context: click.Context, *, directory: Path, until_end: bool, keep_days: int | None, file_rows: int, as_json: bool) -> None:
+    """Write transactions, labels, scores, alerts and feature rows from Kafka into hourly Parquet files, each record exactly once.
+
+    Runs until SIGTERM or Ctrl-C, which writes what was read and leaves. Any number of kills loses and repeats nothing: the
+    files alone tell where to go on. The folder is a history: train, evaluate, rebuild, replay and produce take it as one.
+
+    \b
+    Examples:
+      weir archive
+      weir archive --until-end --json
+      weir train var/archive
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    import json
+    import sys
+
+    from service import logs
+    from service.archive_buffer import Limits
+    from service.archive_screen import archive_screen, summary_text
+    from service.archiver import Archiver
+    from service.clients import kafka_of
+    from service.interrupts import run_until_interrupted
+
+    connection, _ = kafka_of(context)
+    with archive_screen() as show:
+        logs.configure(sys.stderr)
+        archiver = Archiver(
+            connection, directory, limits=Limits(n_rows=file_rows), keep_days=keep_days, until_end=until_end, on_progress=show
+        )
+        counts, _ = run_until_interrupted(archiver.run)
+    click.echo(json.dumps(counts.summary()) if as_json else summary_text(counts))
