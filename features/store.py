@@ -208,6 +208,13 @@ class FeatureStore:
             for i, entry in taken.items()
         }
 
+    def blind(self, batch: Batch) -> NDArray[np.float32]:
+        """Return vectors of the events alone, all state missing, float32 (n, N_FEATURES); nothing is remembered."""
+        n = len(batch.time_ms)
+        vectors = np.full((n, N_FEATURES), np.nan, np.float32)
+        evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
+        return vectors
+
     async def release(self, name: str) -> int:
         """Return the number under which a release (model, policy, spec) is noted with its answers.
 

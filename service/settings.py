@@ -90,6 +90,9 @@ class ScoringSettings(_Section, frozen=True):
     """How the worker takes and answers transactions."""
 
     chunk_size: Annotated[int, Meta(description="most transactions scored in one call", ge=1, le=4096)] = 500
+    on_outage: Annotated[
+        Literal["degrade", "pause"], Meta(description="without Redis: answer without history (flag degraded), or wait")
+    ] = "degrade"
     reasons_budget_ms: Annotated[
         float, Meta(description="time per chunk for exact reasons, in ms; beyond it the small model gives them", ge=0, le=60_000)
     ] = 20.0

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -153,8 +153,10 @@ def pipelines_of(
         from stream.gate import Gate
         from stream.journal import Journal
         from stream.label_pipeline import LabelPipeline
+        from stream.outage import Outage
         from stream.pipeline import OutputTopics, TransactionPipeline
         from stream.positions import Positions
+        from stream.records import TopicPartition
         from stream.sources import Sources
         from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
         from stream.worker import Pipelines
@@ -168,6 +170,7 @@ def pipelines_of(
             )
             seek, gate, group = asyncio.Event(), Gate(), settings.kafka.group
             fence = Fence(wire, library(), seek.set)
+            outage = Outage(lambda: wire.everywhere([("PING",)]), seek, is_degrading=settings.scoring.on_outage == "degrade")
             index_ttl_s = settings.features.index_days * 86_400
             log = RedisLog(fence, keys, index_ttl_s=index_ttl_s)
             store = FeatureStore(log, keys, definition, rates, claim_window_ms=settings.features.duplicate_window_s * 1000)
@@ -179,7 +182,7 @@ def pipelines_of(
             journal = Journal(RedisJournal(fence, keys, group), lambda: asyncio.sleep(_COMMIT_EVERY_S / 4))
             positions = Positions(
                 sources, fence, markers(wire), markers(fence), journal, gate=gate,
-                topics=(connection.topic(TRANSACTIONS), connection.topic(LABELS)),
+                topics=(connection.topic(TRANSACTIONS), connection.topic(LABELS)), outage=outage,
             )  # fmt: skip
             topics = OutputTopics(*(connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
             transactions = TransactionPipeline(
@@ -187,9 +190,15 @@ def pipelines_of(
                 past=positions, vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
             )  # fmt: skip
             labels = LabelPipeline(store, sources, scorer.spec, topics._replace(dead=connection.topic(LABELS_DEAD)), metrics)
+
+            def committed(offsets: Mapping[TopicPartition, int]) -> None:
+                positions.committed(offsets)
+                transactions.committed(offsets)
+
             yield Pipelines(
                 transactions.process, labels.process, on_assigned=positions.assign, before_commit=positions.before_commit,
-                on_committed=positions.committed, record=positions.record, gate=gate, seek=seek,
+                on_committed=committed, record=positions.record, gate=gate, seek=seek,
+                outage=outage, degrade=lambda records: partial(transactions.degraded, records),
                 facts=lambda: {"model": f"{scorer.name}@{scorer.version}", "state": not positions.problem},
             )  # fmt: skip
             await store.close()

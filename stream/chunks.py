@@ -24,7 +24,7 @@ MAX_IN_FLIGHT: Final = 4
 class Chunk:
     """Consecutive records of one or more partitions of one topic; the unit of processing and of acknowledgement."""
 
-    __slots__ = ("born_s", "ends", "is_acknowledged", "is_taken", "is_void", "records", "topic")
+    __slots__ = ("born_s", "ends", "is_acknowledged", "is_taken", "is_unapplied", "is_void", "records", "topic")
 
     def __init__(self, topic: str, records: Sequence[Record], ends: Mapping[TopicPartition, int]) -> None:
         self.topic = topic
@@ -36,6 +36,8 @@ class Chunk:
         self.is_taken = False
         """Its processing has begun."""
         self.is_acknowledged = False
+        self.is_unapplied = False
+        """Answered without being applied: neither it nor anything later of its partitions may be committed."""
         self.is_void = False
         """A seek happened since: its records come again."""
 
@@ -99,6 +101,8 @@ class Flow:
     def acknowledge(self, chunk: Chunk) -> None:
         """Mark `chunk` as answered; its offsets may be committed once all before it are."""
         chunk.is_acknowledged = True
+        if chunk.is_unapplied:
+            chunk.records = ()  # an outage may be long: only its offsets are kept
         if self._in_flight.pop(chunk, self) is None:
             self._note_oldest()
             self._changed.set()
@@ -108,7 +112,7 @@ class Flow:
         found = {}
         for tp, queue in self._uncommitted.items():
             for chunk in queue:
-                if not chunk.is_acknowledged:
+                if not chunk.is_acknowledged or chunk.is_unapplied:
                     break
                 found[tp] = chunk.ends[tp]
         return found

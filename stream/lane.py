@@ -13,8 +13,9 @@ from stream.backoff import retrying
 from stream.chunks import Chunk
 from stream.ending import End, ExitCode
 from stream.gate import Gate
+from stream.outage import Outage
 from stream.publisher import Publisher
-from stream.records import Answers, Message, Process, Recorder
+from stream.records import Answers, Degrade, Message, Process, Recorder
 
 #: Turns of the event loop in which a chunk that waits comes through Faust's stream.
 _TURNS: Final = 12
@@ -36,8 +37,10 @@ class Lane:
 
     def __init__(
         self, process: Process, publisher: Publisher, acknowledge: Callable[[Chunk], None], *, end: End, on_delivered: OnDelivered,
-        record: Recorder | None = None, gate: Gate | None = None,
+        record: Recorder | None = None, gate: Gate | None = None, outage: Outage | None = None, degrade: Degrade | None = None,
     ) -> None:  # fmt: skip
+        self._outage = outage
+        self._degrade = degrade
         self._gate = gate or Gate()
         self._record = record
         self._process = process
@@ -74,9 +77,18 @@ class Lane:
                 if chunk.is_void:
                     return None
                 chunk.is_taken = True
-                return await self._process(chunk.records)
+                if self._is_degrading:
+                    return self._degraded(chunk)
+                answers = await self._process(chunk.records)
+                if self._outage is not None:
+                    self._outage.worked()
+                return answers
         except Unavailable:
             chunk.is_taken = False  # stopping and rebalancing do not wait for the other side to come back
+            if self._outage is not None:
+                self._outage.failed()
+            if self._is_degrading and not chunk.is_void:
+                return self._degraded(chunk)
             raise
         finally:
             self._is_applying = False
@@ -117,9 +129,18 @@ class Lane:
                 raise
             self._deliveries.put_nowait((chunk, deliveries, begin_s))
 
+    @property
+    def _is_degrading(self) -> bool:
+        return self._outage is not None and self._outage.is_on and self._degrade is not None
+
+    def _degraded(self, chunk: Chunk) -> Answers:
+        assert self._degrade is not None
+        chunk.is_unapplied = chunk.is_taken = True
+        return self._degrade(chunk.records)
+
     async def _recorded(self, chunk: Chunk, messages: list[Message]) -> bool:
         """Write the answers to the journal; False: do not publish, the records come again."""
-        if self._record is None:
+        if self._record is None or chunk.is_unapplied:
             return True
         if chunk.is_void:
             return False
@@ -127,6 +148,11 @@ class Lane:
             return await self._record(messages)
         except Unavailable:
             chunk.is_taken = False
+            if self._outage is not None:
+                self._outage.failed()
+            if self._is_degrading:  # applied and answered in full, but not recorded
+                chunk.is_taken = True
+                return True
             raise
 
     def _fail(self, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ from features.store import Observed
 from monitoring.metrics import Metrics
 from stream.dead_letter import dead_letter
 from stream.journal_ring import Answer
-from stream.records import Answers, Message, Record
+from stream.records import Answers, Message, Record, TopicPartition
 from stream.sources import Sources
 
 _SHARE_STEPS = 1 << 32
@@ -37,6 +37,10 @@ class Store(Protocol):
 
     async def release(self, name: str) -> int:
         """Return the number of a release."""
+        ...
+
+    def blind(self, batch: Batch) -> NDArray[np.float32]:
+        """Return vectors of the events alone."""
         ...
 
     def answered(self, claims: Sequence[bytes], sources: NDArray[np.int64], answers: Sequence[bytes]) -> None:
@@ -135,6 +139,7 @@ class TransactionPipeline:
         self._logged_below = int(vector_share * _SHARE_STEPS)
         self._reasons_budget_ms = reasons_budget_ms
         self._releases: dict[str, int] = {}
+        self._unapplied: dict[TopicPartition, dict[int, str]] = {}
         self._recent: deque[tuple[NDArray[np.int64], list[bytes]]] = deque(maxlen=_RECENT_CHUNKS)
 
     async def process(self, records: Sequence[Record]) -> Answers:
@@ -159,6 +164,40 @@ class TransactionPipeline:
             self._past.applied(kept)
         stages["observe"].observe(time.perf_counter() - now)
         return lambda: self._finish(kept, transactions, batch, observe, scorer, messages)
+
+    def degraded(self, records: Sequence[Record]) -> list[Message]:
+        """Answer records without any state and without applying them; see `stream.records.Degrade`.
+
+        When they come again they are applied, and answered once more, as `restated`, only where the decision is another.
+        """
+        kept, transactions, messages = self._decode(records)
+        outcomes = self._answer_blind(kept, transactions, messages) if kept else []
+        for record in records:
+            self._unapplied.setdefault(TopicPartition(record.topic, record.partition), {}).setdefault(record.offset, "")
+        for record, outcome in zip(kept, outcomes, strict=True):
+            self._unapplied[TopicPartition(record.topic, record.partition)][record.offset] = outcome
+        return messages
+
+    def _answer_blind(self, kept: Sequence[Record], transactions: Sequence[Transaction], messages: list[Message]) -> list[Outcome]:
+        """Add the answers that are given without any state; return their outcomes."""
+        scorer = self._scorer()
+        batch = batch_of(transactions, np.zeros(len(kept), np.int64), np.array([r.timestamp for r in kept], np.int64), self._rates)
+        vectors = self._store.blind(batch)
+        scored = scorer.score(vectors, tier=Tier.DEGRADED)
+        outcomes = scorer.decide(scored, Tier.DEGRADED)
+        flags = batch.flags | np.uint16(FLAG_BITS[Flag.DEGRADED])
+        answers = Answered(scored.tolist(), outcomes, flags.tolist(), [Tier.DEGRADED] * len(kept), {}, {})
+        alerted = [i for i, outcome in enumerate(outcomes) if outcome != "approve"]
+        if alerted:
+            answers.reasons.update(zip(alerted, scorer.reasons(vectors[alerted], budget_ms=self._reasons_budget_ms), strict=True))
+        self._answer(kept, transactions, batch, Observed(vectors, np.empty((0, 0), np.int64), flags, {}, []), answers, scorer, messages)
+        self._count(outcomes, flags, Tier.DEGRADED)
+        return outcomes
+
+    def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Forget the degraded answers below committed offsets."""
+        for tp in self._unapplied.keys() & offsets.keys():
+            self._unapplied[tp] = {offset: outcome for offset, outcome in self._unapplied[tp].items() if offset >= offsets[tp]}
 
     def _finish(
         self, kept: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observe: Callable[[], Observed],
@@ -215,11 +254,11 @@ class TransactionPipeline:
                 return decode_answer(content[found[0]])
         return None
 
-    def _count(self, outcomes: Sequence[Outcome], flags: NDArray[np.uint16]) -> None:
+    def _count(self, outcomes: Sequence[Outcome], flags: NDArray[np.uint16], tier: Tier = Tier.FULL) -> None:
         metrics = self._metrics
         metrics.transactions.inc(len(outcomes))
         for outcome, n in Counter(outcomes).items():
-            metrics.decisions[outcome, Tier.FULL].inc(n)
+            metrics.decisions[outcome, tier].inc(n)
         if flags.any():
             for flag, bit in FLAG_BITS.items():
                 metrics.flags[flag].inc(int(np.count_nonzero(flags & bit)))
@@ -232,11 +271,18 @@ class TransactionPipeline:
             try:
                 transactions.append(decode_transaction(record.value))
             except RejectedRecord as error:
+                if self._degraded_outcome(record) is not None:  # it is in the dead-letter topic already
+                    continue
                 dead.append(dead_letter(record, error, topic=self._topics.dead, now_ms=time.time_ns() // 1_000_000))
                 self._metrics.dead_letters["transactions", type(error).__name__].inc()
             else:
                 kept.append(record)
         return kept, transactions, dead
+
+    def _degraded_outcome(self, record: Record) -> str | None:
+        """Return how a record was answered in an outage ("": it was rejected); None: it was not."""
+        found = self._unapplied.get(TopicPartition(record.topic, record.partition))
+        return None if not found else found.get(record.offset)
 
     def _answer(
         self, records: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observed: Observed, answers: Answered,
@@ -245,6 +291,7 @@ class TransactionPipeline:
         topics, now_ms = self._topics, time.time_ns() // 1_000_000
         spec, reasons, releases, past = scorer.spec, answers.reasons, answers.releases, self._past
         model, policy = _model_and_policy(_release(scorer))
+        is_applied = observed.positions.size > 0
         positions, times = observed.positions.tolist(), batch.time_ms.tolist()
         vectors = observed.vectors.astype("<f4", copy=False).tobytes()
         width = observed.vectors.shape[1] * 4
@@ -253,10 +300,17 @@ class TransactionPipeline:
         for i, (record, transaction, probability, outcome, flags, tier) in enumerate(columns):
             key, partition, offset = transaction.card_id.encode(), record.partition, record.offset
             by = (model, policy) if i not in releases else _model_and_policy(releases[i])
-            vector = vectors[i * width : (i + 1) * width] if is_logged[i] and positions[i][0] >= 0 else b""
-            row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, tuple(positions[i]), vector)
-            messages.append(Message(topics.features, key, encode_row(row), partition))
-            if past is not None:
+            if is_applied:
+                vector = vectors[i * width : (i + 1) * width] if is_logged[i] and positions[i][0] >= 0 else b""
+                place = tuple(positions[i])
+                row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, place, vector)
+                messages.append(Message(topics.features, key, encode_row(row), partition))
+            degraded = self._degraded_outcome(record) if self._unapplied else None
+            if degraded is not None:
+                if degraded == outcome or not is_applied:
+                    continue
+                flags |= FLAG_BITS[Flag.RESTATED]  # noqa: PLW2901 - of this answer alone
+            elif past is not None:
                 if past.is_answered(record):
                     continue
                 if (recorded := past.recorded(record)) is not None:

@@ -10,6 +10,7 @@ from domain.errors import Unavailable
 from stream.gate import Gate
 from stream.journal import Answered, Journal
 from stream.journal_ring import Answer, Start
+from stream.outage import Outage
 from stream.records import Message, Record, TopicPartition
 from stream.sources import Sources
 
@@ -65,7 +66,16 @@ class Positions:
     """
 
     def __init__(
-        self, sources: Sources, store: Store, read: Markers, write: Markers, journal: Journal, *, topics: tuple[str, str], gate: Gate
+        self,
+        sources: Sources,
+        store: Store,
+        read: Markers,
+        write: Markers,
+        journal: Journal,
+        *,
+        topics: tuple[str, str],
+        gate: Gate,
+        outage: Outage,
     ) -> None:
         """Prepare.
 
@@ -77,6 +87,7 @@ class Positions:
             journal: Of the answers to transactions.
             topics: Full names of the topics of transactions and of labels.
             gate: What pipelines pass while they apply.
+            outage: Ended by an assignment that could read positions.
         """
         self._sources = sources
         self._store = store
@@ -85,6 +96,7 @@ class Positions:
         self._journal = journal
         self._topics = topics
         self._gate = gate
+        self._outage = outage
         self._answered: dict[TopicPartition, int] = {}
         self._applied_ms: dict[TopicPartition, int] = {}
         self.problem = ""
@@ -96,6 +108,16 @@ class Positions:
         Raises:
             Unavailable: Redis does not answer, or was emptied: nothing may be applied; ask again.
         """
+        try:
+            return await self._look(uuids, committed)
+        except Unavailable:
+            self._outage.failed()
+            if not self._outage.is_on or self.problem:
+                raise
+            self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
+            return {}  # transactions are answered without states; the seek after the outage looks again
+
+    async def _look(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
         async with self._gate.shut():
             generation = await self._store.begin()
             await self._sources.assign(uuids, list(committed))
@@ -108,6 +130,7 @@ class Positions:
             self._store.open_for(generation)
             await self._journal.load(mine)
             self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
+            self._outage.over()
         for tp, offset in begin.items():
             if offset < (committed[tp] or 0):
                 log.warning("states_lost_records", topic=tp.topic, partition=tp.partition, from_offset=offset, committed=committed[tp])

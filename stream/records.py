@@ -62,6 +62,9 @@ raise `Unavailable` (the same chunk is given again later); anything else ends th
 acknowledged before the broker has confirmed every message returned.
 """
 
+Degrade = Callable[[Sequence[Record]], Answers]
+"""Answers records without applying them; they come again once they can be applied."""
+
 OnAssigned = Callable[[Mapping[str, str], Mapping[TopicPartition, int | None]], Awaitable[Mapping[TopicPartition, int]]]
 """Told of an assignment, or of a seek, before its first chunk: topic -> UUID, and the committed offset (None: there is none)
 of each partition now assigned. Returns where to start earlier than committed. May raise `Unavailable`."""

@@ -22,8 +22,9 @@ from stream.ending import End, ExitCode, end_process
 from stream.gate import Gate
 from stream.health import HealthServer, State
 from stream.lane import Lane
+from stream.outage import Outage
 from stream.publisher import Publisher, new_producer
-from stream.records import BeforeCommit, OnAssigned, OnCommitted, Process, Recorder
+from stream.records import BeforeCommit, Degrade, OnAssigned, OnCommitted, Process, Recorder
 from stream.self_check import check_private_names
 from stream.topic_admin import check_start
 from stream.topic_identity import TopicIdentity
@@ -65,6 +66,9 @@ class Pipelines(NamedTuple):
     """Of answers to transactions, before they are published."""
     gate: Gate | None = None
     """What is passed while a chunk is applied."""
+    outage: Outage | None = None
+    degrade: Degrade | None = None
+    """Answers transactions while there is an outage."""
     seek: asyncio.Event | None = None
     """Set when states may have lost their newest records: begin again where they are applied up to."""
     facts: Callable[[], Mapping[str, object]] = dict
@@ -134,15 +138,17 @@ class _Worker:
         health = HealthServer(self._state, self._refresh, self._metrics.exposition)
         port = await health.start(bind=self._settings.bind, port=self._settings.port)
         log.info("worker_starts", health=f"http://{self._settings.bind}:{port}/healthz", group=self._settings.group)
-        seeking: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
         try:
             self._watchdog.start()
             if pipelines.seek is not None:
-                seeking = asyncio.create_task(self._seek(pipelines.seek))
+                beside.append(asyncio.create_task(self._seek(pipelines.seek)))
+            if pipelines.outage is not None:
+                beside.append(asyncio.create_task(pipelines.outage.watch()))
             await self._consume()
         finally:
-            if seeking is not None:
-                seeking.cancel()
+            for task in beside:
+                task.cancel()
             self._watchdog.stop()
             await health.stop()
             identity.close()
@@ -202,15 +208,15 @@ class _Worker:
         )
         for topic, process in zip(self._topics, (pipelines.transactions, pipelines.labels), strict=True):
             channel = app.topic(topic, key_type=None, value_type=None, key_serializer="raw", value_serializer="raw")
-            app.agent(channel, name=topic)(self._agent(process, pipelines.record if topic == self._topics[0] else None, pipelines.gate))
+            answering = {"record": pipelines.record, "outage": pipelines.outage, "degrade": pipelines.degrade}
+            options = {"gate": pipelines.gate} | (answering if topic == self._topics[0] else {})
+            app.agent(channel, name=topic)(self._agent(process, options))
         return app
 
-    def _agent(self, process: Process, record: Recorder | None, gate: Gate | None) -> Callable[[Any], Any]:
+    def _agent(self, process: Process, options: Mapping[str, Any]) -> Callable[[Any], Any]:
         async def serve(stream: Any) -> None:
             publisher = Publisher(self._app.producer.client)
-            lane = Lane(
-                process, publisher, self._app.consumer.acknowledge, end=self._end, on_delivered=self._delivered, record=record, gate=gate
-            )
+            lane = Lane(process, publisher, self._app.consumer.acknowledge, end=self._end, on_delivered=self._delivered, **options)
             await lane.serve(_chunks(stream))
 
         return serve

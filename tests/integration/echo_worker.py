@@ -55,7 +55,7 @@ class Echo:
 
     async def on_assigned(self, uuids, committed):
         with (self.folder / "assigned").open("a") as file:
-            file.write(json.dumps({"uuids": uuids, "partitions": list(committed)}) + "\n")
+            file.write(json.dumps({"uuids": uuids, "partitions": sorted(committed)}) + "\n")
         return {}
 
     async def before_commit(self, offsets):

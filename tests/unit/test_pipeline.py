@@ -335,3 +335,31 @@ def test_a_duplicate_raises_no_second_alert():
     found = Run()(chunk)[0]
     assert len(alerts(found)) == sum(score.decision != "approve" for score in scores(found)[:4])
     assert len(scores(found)) == 12
+
+
+def test_answers_of_an_outage_are_made_good_once_and_only_where_the_decision_was_another():
+    chunk = [*records_of([transaction(n) for n in range(40)]), *records_of([BROKEN], first=40)]
+    run = Run()
+
+    async def body():
+        await run.assign()
+        degraded = run.transactions.degraded(chunk)
+        again = run.transactions.degraded(chunk)  # a seek that could not read positions
+        caught_up = (await run.transactions.process(chunk))()
+        return degraded, again, caught_up
+
+    degraded, again, caught_up = asyncio.run(body())
+    undisturbed = {score.source: score.decision for score in scores(Run()(chunk)[0])}
+    first = {score.source: score for score in scores(degraded)}
+
+    assert len(first) == 40
+    assert len(dead(degraded)) == 1
+    assert all(score.flags == ("degraded",) and score.tier == "degraded" for score in first.values())
+    assert rows(degraded) == []
+    assert again == []
+    assert len(rows(caught_up)) == 40
+    assert dead(caught_up) == []
+    restated = {score.source: score for score in scores(caught_up)}
+    assert restated.keys() == {source for source, decision in undisturbed.items() if decision != first[source].decision}
+    assert restated
+    assert all("restated" in score.flags and score.decision == undisturbed[source] for source, score in restated.items())
