@@ -204,14 +204,23 @@ class Node:
                 self._on_open()
 
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
-        """Write commands at once on the connection with least to do; see `Line.send`. Only while it is open."""
+        """Write commands at once on the connection with least to do; see `Line.send`.
+
+        Raises:
+            Unavailable: It is not open.
+        """
+        self._require_open()
         return min(self._lines, key=_n_awaited).send(pack(commands), len(commands), _patience_s(commands))
 
     async def send_to_all(self, commands: Sequence[Command]) -> list[Any]:
         """Write commands on every connection and return the answers of one; of numbers the least of all.
 
         `WAIT` needs it: a server waits for what the asking connection wrote.
+
+        Raises:
+            Unavailable: It is not open, or one connection is lost.
         """
+        self._require_open()
         packed, patience_s = pack(commands), _patience_s(commands)
         sent = [line.send(packed, len(commands), patience_s) for line in self._lines]
         found = await asyncio.gather(*sent)
@@ -222,6 +231,10 @@ class Node:
         lines, self._lines = self._lines, []
         for line in lines:
             line.lose(why)
+
+    def _require_open(self) -> None:
+        if not self._lines:
+            raise Unavailable("the connection to Redis was lost")
 
     def _lose(self, line: Line, why: str) -> None:
         if line in self._lines:

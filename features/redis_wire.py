@@ -1,6 +1,7 @@
 """How the worker talks to Redis: one interface for a single server and for a cluster."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -73,7 +74,7 @@ class Wire(Protocol):
 class SingleWire:
     """A `Wire` to one server."""
 
-    is_cluster: Final = False
+    is_cluster: bool = False
 
     def __init__(
         self,
@@ -131,18 +132,13 @@ class SingleWire:
         self._node.close()
 
     async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        began_s = perf_counter()
-        try:
+        with timed(self._on_call):
             if not self._node.is_open:
                 await self._connect()
             is_wait = any(command[0] == "WAIT" for command in commands)
             answers = await (self._node.send_to_all(commands) if is_wait else self._node.send(commands))
             raise_error(self._node, first_error(commands, answers))
-        except Unavailable:
-            self._on_call(None)
-            raise
-        self._on_call(perf_counter() - began_s)
-        return answers
+            return answers
 
     async def _connect(self) -> None:
         is_first = self._generation == 0
@@ -153,6 +149,18 @@ class SingleWire:
     def _count(self) -> None:
         self._generation += 1
         self._on_connection()
+
+
+@contextmanager
+def timed(on_call: OnCall) -> Iterator[None]:
+    """Tell `on_call` what a round trip took, or that it was not answered."""
+    began_s = perf_counter()
+    try:
+        yield
+    except Unavailable:
+        on_call(None)
+        raise
+    on_call(perf_counter() - began_s)
 
 
 def raise_error(node: Node, error: ReplyError | None) -> None:
