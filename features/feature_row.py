@@ -98,7 +98,7 @@ class _Line(msgspec.Struct):
 
 
 class LoggedRows(NamedTuple):
-    """Rows of `features.v1`, each applied record once, as columns."""
+    """Rows of `features.v1`, each applied record once, as columns. What changed no state is counted only."""
 
     transaction_id: list[str]
     kind: NDArray[np.int64]
@@ -111,6 +111,10 @@ class LoggedRows(NamedTuple):
     specs: frozenset[str]
     n_repeated: int
     """Rows that repeated an earlier one (redelivered records)."""
+    n_duplicates: int
+    """Records that a producer sent again: answered, not applied."""
+    n_degraded: int
+    """Records answered without state that were not applied later, as far as the rows tell."""
 
 
 def read_lines(lines: Iterable[bytes]) -> LoggedRows:
@@ -121,6 +125,8 @@ def read_lines(lines: Iterable[bytes]) -> LoggedRows:
     """
     decoder = msgspec.json.Decoder(_Line)
     found: dict[tuple[str, int, int], _Line] = {}
+    duplicates: set[tuple[str, int, int]] = set()
+    degraded: set[tuple[str, int, int]] = set()
     n_repeated = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -129,6 +135,9 @@ def read_lines(lines: Iterable[bytes]) -> LoggedRows:
             row = decoder.decode(line)
         except msgspec.DecodeError as error:
             raise HistoryError(f"line {number} of the order is not a row of `weir tail features --json`: {error}") from error
+        if max(row.positions) < 0 and ("duplicate" in row.flags or "degraded" in row.flags):
+            (duplicates if "duplicate" in row.flags else degraded).add(row.source)
+            continue
         if row.source in found:
             n_repeated += 1
             if "replay_approx" in row.flags:
@@ -144,4 +153,6 @@ def read_lines(lines: Iterable[bytes]) -> LoggedRows:
         [r.vector or b"" for r in rows],
         frozenset(r.spec for r in rows),
         n_repeated,
+        len(duplicates),
+        len(degraded - found.keys()),
     )

@@ -15,6 +15,7 @@ from domain.card_number import is_card_number
 from domain.errors import HistoryError
 from domain.transaction import CHANNELS
 from domain.wire import SECRET_FIELDS, shown
+from features.archive_files import is_archive
 
 #: Columns of a history in their order, with the type that `read_history` returns.
 SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -103,19 +104,28 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def read_history(path: Path) -> pl.DataFrame:
-    """Return the history at `path`, a Parquet file or a folder of them (subfolders included), normalised.
+def read_history(path: Path, *, with_further: bool = True) -> pl.DataFrame:
+    """Return the history at `path`, a Parquet file, a folder of them (subfolders included) or an archive, normalised.
 
     The columns of SCHEMA come first, in its order and types, optional ones that the file lacks filled with null;
     then any further columns, untouched. Rows are sorted by (event_time_ms, transaction_id). Every row keeps RULES.
 
+    Args:
+        path: Where.
+        with_further: Whether further columns are wanted; without them it takes less memory.
+
     Raises:
         HistoryError: The message names the column, the rule and the first row that breaks it.
     """
+    if is_archive(path):
+        from features.archive_history import archive_history  # which normalises its rows by this module
+
+        archived = archive_history(path)
+        return archived if with_further else archived.select(*SCHEMA)
     files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise HistoryError(f"{path} holds no history: expected a Parquet file or a folder of them")
-    frames = [_typed(_read_parquet(file), str(file)) for file in files]
+    frames = [_typed(_read_parquet(file, with_further=with_further), str(file)) for file in files]
     return normalised(pl.concat(frames, how="diagonal_relaxed", rechunk=True), str(path))
 
 
@@ -160,9 +170,10 @@ def in_range(frame: pl.DataFrame, from_ms: int | None = None, to_ms: int | None 
     return frame.filter(low & high)
 
 
-def _read_parquet(file: Path) -> pl.DataFrame:
+def _read_parquet(file: Path, *, with_further: bool) -> pl.DataFrame:
     try:
-        return pl.read_parquet(file, hive_partitioning=False)
+        columns = None if with_further else [name for name in pl.read_parquet_schema(file) if name in SCHEMA]
+        return pl.read_parquet(file, columns=columns, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise HistoryError(f"{file} cannot be read as Parquet ({str(error).splitlines()[0]}); use weir import for other formats") from error
 

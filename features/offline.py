@@ -73,8 +73,15 @@ def replay(
         keep: Rows whose vector is wanted, (n,); None = all.
         progress: Called with the finished share, in [0, 1].
     """
-    columns = columns_of(history, rates)
-    return _replay(columns, default_events(history), None, settings, rates, keep, progress).vectors
+    return replay_columns(columns_of(history, rates), default_events(history), settings, rates, keep=keep, progress=progress)
+
+
+def replay_columns(
+    columns: Columns, events: Events, settings: spec.FeatureSettings, rates: Rates, *, keep: NDArray[np.bool_] | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Do what `replay` does, for a history of which the rest is not needed any more."""
+    return _replay(columns, events, None, settings, rates, keep, progress).vectors
 
 
 def replay_in_order(

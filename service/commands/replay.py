@@ -11,6 +11,7 @@ from service.times import TIME_MS
 
 if TYPE_CHECKING:
     from features.feature_row import LoggedRows
+    from service.settings import Settings
 
 
 @click.command(name="replay")
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 @click.option("--verify", is_flag=True, help="Compare with the vectors in ORDER, bit for bit; exit code 1 if any differs.")
 @click.option("--from", "from_ms", type=TIME_MS, help="First event time; with --order: what is older applies in time order.")
 @click.option("--to", "to_ms", type=TIME_MS, help="Last event time (not included).")
+@click.option("--gauges", type=click.Path(dir_okay=False, path_type=Path), help="Also write the result to this file, for Prometheus.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def command(
     context: click.Context, history: Path, out: Path | None, order: Path | None, from_ms: int | None, to_ms: int | None,
-    *, verify: bool, as_json: bool,
+    gauges: Path | None, *, verify: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compute the features of HISTORY offline, by the kernel that serves.
 
@@ -36,38 +38,60 @@ def command(
       weir replay var/history.parquet --out features.parquet --from 2026-03-01
       weir tail features --json --from-beginning --until-end > order.jsonl
       weir replay var/history.parquet --order order.jsonl --from 2026-03-01 --verify
-    """  # noqa: D301 - click's mark for lines that stay as they are
-    import numpy as np
-    import polars as pl
 
-    from features.history import read_history
-    from features.offline import replay
+    \b
+    A nightly job finds every difference between training and serving. HISTORY must hold the past from which the
+    state was built, up to --from, and all that was served since; ORDER must begin there.
+      weir tail features --json --from-beginning --until-end > order.jsonl
+      weir replay var/archive --order order.jsonl --from 2026-03-01 --verify \\
+        --json --gauges /var/lib/node_exporter/weir_replay.prom || echo "training and serving differ"
+    Counts in the result: compared, different (of those, in any bit), misplaced (records applied at another place than
+    logged), approximate (flagged replay_approx, left out), duplicates and degraded (answered without any state, left out).
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from features.spec import FEATURES
+    from features.vector_file import write_vectors
     from service.context import settings_of
+    from service.gauge_file import write_gauges
     from service.progress import progress_bar
-    from service.wiring import rates_of
 
     if verify and order is None:
         raise click.UsageError("--verify compares with what serving logged: give --order FILE")
     settings = settings_of(context).settings
-    rates = rates_of(settings)
-    definition = settings.features.definition()
-    frame = read_history(history)
-    report: dict[str, Any] = {}
     with progress_bar("replaying") as progress:
-        if order is None:
-            times = frame["event_time_ms"]
-            keep = ((times >= (from_ms or 0)) & (times < (to_ms if to_ms is not None else 1 << 62))).to_numpy()
-            rows, vectors = np.flatnonzero(keep), replay(frame, definition, rates, keep=keep, progress=progress)
-        else:
-            rows, vectors, report = _in_order(frame, order, definition, rates, from_ms, progress)
-    report |= {"vectors": len(rows), "features": len(FEATURES)}
+        names, times, vectors, report = _replay(settings, history, order, from_ms, to_ms, progress)
+    report |= {"vectors": len(vectors), "features": len(FEATURES)}
     if out is not None:
-        columns = {"transaction_id": frame["transaction_id"][rows], "event_time_ms": frame["event_time_ms"][rows]}
-        pl.DataFrame(columns | {f.name: vectors[:, i] for i, f in enumerate(FEATURES)}).write_parquet(out)
+        write_vectors(out, names, times, vectors)
+    if gauges is not None:
+        write_gauges(gauges, "weir_replay", report)
     click.echo(json.dumps(report) if as_json else _sentence(report))
     if verify and (report["different"] or report["misplaced"] or not report["compared"]):
         sys.exit(1)
+
+
+def _replay(
+    settings: "Settings", history: Path, order: Path | None, from_ms: int | None, to_ms: int | None, progress: Any
+) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Return ids, times and vectors of the kept transactions, and the counts of a comparison."""
+    import numpy as np
+
+    from features.columns import columns_of
+    from features.history import read_history
+    from features.offline import default_events, replay_columns
+    from service.wiring import rates_of
+
+    rates, definition = rates_of(settings), settings.features.definition()
+    frame = read_history(history, with_further=False)
+    if order is not None:
+        rows, vectors, report = _in_order(frame, order, definition, rates, from_ms, progress)
+        return frame["transaction_id"][rows], frame["event_time_ms"][rows], vectors, report
+    columns, events = columns_of(frame, rates), default_events(frame)
+    frame = frame.select("transaction_id", "event_time_ms")  # the other columns are let go: there is not room for everything
+    times = frame["event_time_ms"]
+    keep = ((times >= (from_ms or 0)) & (times < (to_ms if to_ms is not None else 1 << 62))).to_numpy()
+    vectors = replay_columns(columns, events, definition, rates, keep=keep, progress=progress)
+    rows = np.flatnonzero(keep)
+    return frame["transaction_id"][rows], times[rows], vectors, {}
 
 
 def _in_order(frame: Any, order: Path, definition: Any, rates: Any, from_ms: int | None, progress: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -92,7 +116,8 @@ def _in_order(frame: Any, order: Path, definition: Any, rates: Any, from_ms: int
     logged_order = LoggedOrder(ids, logged.kind, logged.time_ms, logged.positions)
     rows, found = replay_in_order(frame, logged_order, definition, rates, start_ms=start_ms, progress=progress)
     report = _compare(frame, rows, found.vectors, logged, np.flatnonzero(is_transaction))
-    return rows, found.vectors, report | {"misplaced": found.n_misplaced, "repeated": logged.n_repeated}
+    report |= {"misplaced": found.n_misplaced, "repeated": logged.n_repeated}
+    return rows, found.vectors, report | {"duplicates": logged.n_duplicates, "degraded": logged.n_degraded}
 
 
 def _compare(frame: Any, rows: Any, vectors: Any, logged: "LoggedRows", transactions: Any) -> dict[str, int]:
@@ -116,5 +141,6 @@ def _sentence(report: dict[str, Any]) -> str:
         return f"{report['vectors']:,} vectors of {report['features']} features"
     return (
         f"{report['compared']:,} served vectors compared: {report['different']:,} differ in any bit; "
-        f"{report['misplaced']:,} records at another place; {report['approximate']:,} flagged replay_approx left out"
+        f"{report['misplaced']:,} records at another place; left out: {report['approximate']:,} flagged replay_approx, "
+        f"{report['duplicates']:,} duplicates and {report['degraded']:,} degraded answers, which used no state"
     )

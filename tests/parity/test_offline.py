@@ -211,7 +211,7 @@ def transactions_of(frame: pl.DataFrame) -> list[Transaction]:
     return [Transaction(**{name: row[name] for name in names}) for row in frame.iter_rows(named=True)]
 
 
-async def serve(store: FeatureStore, history: pl.DataFrame, from_ms: int) -> np.ndarray:
+async def serve(store: FeatureStore, history: pl.DataFrame, from_ms: int, *, chunk: int = 17) -> np.ndarray:
     """Observe and credit everything from a time on, in the default order; return the vectors, in history order."""
     ids = await store.source_ids("tx", [0])
     label_ids = await store.source_ids("labels", [0])
@@ -224,15 +224,15 @@ async def serve(store: FeatureStore, history: pl.DataFrame, from_ms: int) -> np.
     vectors, offset = [], 0
     for kind, run in groupby(later, key=lambda event: event[0]):
         chosen = [row for _, row in run]
-        for first in range(0, len(chosen), 17):
-            part = chosen[first : first + 17]
+        for first in range(0, len(chosen), chunk):
+            part = chosen[first : first + chunk]
             places_of = np.arange(offset, offset + len(part))
             offset += len(part)
             if kind == at.TRANSACTION:
-                chunk = [sent[row] for row in part]
-                times = np.array([t.time_ms for t in chunk])
-                batch = batch_of(chunk, (ids[0] << at.OFFSET_BITS) + places_of, times, RATES)
-                seen = await store.observe(batch, [t.transaction_id for t in chunk], times.tolist())
+                taken = [sent[row] for row in part]
+                times = np.array([t.time_ms for t in taken])
+                batch = batch_of(taken, (ids[0] << at.OFFSET_BITS) + places_of, times, RATES)
+                seen = await store.observe(batch, [t.transaction_id for t in taken], times.tolist())
                 assert not seen.flags[batch.amount >= 0].any()
                 vectors.append(seen.vectors)
             else:

@@ -125,7 +125,7 @@ def test_a_feature_row_comes_back_bit_for_bit(row):
     assert decode_row(encode_row(row)) == row
 
 
-@given(row=ROWS)
+@given(row=ROWS.filter(lambda row: max(row.positions) >= 0))
 def test_a_feature_row_survives_its_line_of_json(row):
     line = msgspec.json.encode(to_json(row))
 
@@ -180,6 +180,18 @@ def test_of_repeated_rows_the_exact_one_is_kept(first_is_exact):
     assert found.positions[0].tolist() == list(ROW.positions)
     assert found.is_exact.tolist() == [True, True]
     assert found.n_repeated == 1
+
+
+def test_rows_that_used_no_state_are_counted_and_left_out():
+    nowhere = [-1, -1, -1, -1]
+    duplicate = line(source=["transactions.v1", 1, 3], flags=["duplicate"], positions=nowhere)
+    degraded = line(source=["transactions.v1", 1, 4], flags=["degraded"], positions=nowhere)
+    caught_up = [line(source=["transactions.v1", 1, 5], flags=["degraded"], positions=nowhere), line(source=["transactions.v1", 1, 5])]
+
+    found = read_lines([line(), duplicate, duplicate, degraded, *caught_up, caught_up[0]])
+
+    assert len(found.transaction_id) == 2
+    assert (found.n_duplicates, found.n_degraded, found.n_repeated) == (1, 1, 0)
 
 
 def test_rows_of_transactions_and_labels_of_the_same_place_are_two():
