@@ -14,12 +14,12 @@ class Fence:
     for that generation. A new connection, perhaps to another server, closes it by itself.
     """
 
-    def __init__(self, wire: Wire, functions: Command, on_closed: Callable[[], None]) -> None:
+    def __init__(self, wire: Wire, functions: Sequence[Command], on_closed: Callable[[], None]) -> None:
         """Prepare, closed.
 
         Args:
             wire: Inside the fence.
-            functions: Loads the Functions that calls use.
+            functions: Load the Functions that calls use.
             on_closed: Called when a call finds that the connections are new ones; more than once.
         """
         self.inside = wire
@@ -43,7 +43,7 @@ class Fence:
         Raises:
             Unavailable: Redis does not answer.
         """
-        await self.inside.everywhere([self._functions])
+        await self.inside.everywhere(self._functions)
         return self.inside.generation
 
     def open_for(self, generation: int) -> None:

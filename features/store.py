@@ -230,9 +230,17 @@ class FeatureStore:
         self._answers += zip(claims, (content[a : a + 8] for a in range(0, len(content), 8)), answers, strict=True)
 
     async def credit(
-        self, transaction_ids: Sequence[str], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
-    ) -> list[Credited | None]:
+        self, transaction_ids: Sequence[str], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool],
+        record_sources: Sequence[int] | None = None,
+    ) -> list[Credited | None]:  # fmt: skip
         """Note labels and credit their change to card and merchant; None = the transaction is not in the index.
+
+        Args:
+            transaction_ids: One for each label.
+            sources: Under which a label is noted, so that it counts once.
+            label_ms: Label times.
+            is_fraud: What the labels say.
+            record_sources: Under which its record goes into the states; None = the same. Each source's must grow.
 
         Raises:
             Unavailable: Perhaps some entities know it; credit the same labels again.
@@ -248,7 +256,7 @@ class FeatureStore:
             kinds = np.array([at.FRAUD if changes[i] > 0 else at.FRAUD_UNDONE for i in rows], np.int64)
             nothing = np.full(len(rows), at.NO_PLACE, np.int16)
             batch = Batch(
-                np.array([sources[i] for i in rows], np.int64), np.array([e.event_ms for e in credited], np.int64),
+                np.array([(record_sources or sources)[i] for i in rows], np.int64), np.array([e.event_ms for e in credited], np.int64),
                 np.zeros(len(rows), np.int64), nothing, nothing, np.empty((0, 3), np.int32), flags,
                 ([e.entities[0] for e in credited], [e.entities[1] for e in credited]),
             )  # fmt: skip

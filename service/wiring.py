@@ -1,10 +1,6 @@
 """Settings to objects: the only place that knows the concrete classes together."""
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +20,12 @@ from stream.connection import KafkaConnection
 if TYPE_CHECKING:
     from models.registry import FileRegistry
     from models.scorer import Scorer
-    from monitoring.metrics import Metrics
-    from stream.worker import Pipelines, WorkerSettings
+    from stream.worker import WorkerSettings
 
 
 _SOCKET_BYTES = 2 << 20
 #: Short, because `weir produce` waits for commits between labels and transactions; each costs two small requests.
-_COMMIT_EVERY_S = 0.2
+COMMIT_EVERY_S = 0.2
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
@@ -133,77 +128,5 @@ def worker_settings(settings: Settings) -> "WorkerSettings":
         settings.scoring.chunk_size,
         settings.monitoring.bind,
         settings.monitoring.port,
-        commit_interval_s=_COMMIT_EVERY_S,
+        commit_interval_s=COMMIT_EVERY_S,
     )
-
-
-def pipelines_of(
-    settings: Settings, scorer: "Scorer", rates: Rates, metrics: "Metrics"
-) -> Callable[[], AbstractAsyncContextManager["Pipelines"]]:
-    """Return what makes the pipelines inside the worker's event loop and closes them after it has drained."""
-
-    @asynccontextmanager
-    async def build() -> AsyncIterator["Pipelines"]:
-        from features.redis_fence import Fence
-        from features.redis_journal import RedisJournal
-        from features.redis_log import RedisLog, library
-        from features.redis_markers import RedisMarkers
-        from features.redis_wire import SingleWire
-        from features.store import FeatureStore
-        from stream.gate import Gate
-        from stream.journal import Journal
-        from stream.label_pipeline import LabelPipeline
-        from stream.outage import Outage
-        from stream.pipeline import OutputTopics, TransactionPipeline
-        from stream.positions import Positions
-        from stream.records import TopicPartition
-        from stream.sources import Sources
-        from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
-        from stream.worker import Pipelines
-
-        connection, keys, definition = kafka_connection(settings), keys_of(settings), settings.features.definition()
-        client = redis_client(settings)
-        try:
-            await require_redis(client, settings)
-            wire = SingleWire(
-                client, on_call=lambda seconds: metrics.redis_unavailable.inc() if seconds is None else metrics.redis.observe(seconds)
-            )
-            seek, gate, group = asyncio.Event(), Gate(), settings.kafka.group
-            fence = Fence(wire, library(), seek.set)
-            outage = Outage(lambda: wire.everywhere([("PING",)]), seek, is_degrading=settings.scoring.on_outage == "degrade")
-            index_ttl_s = settings.features.index_days * 86_400
-            log = RedisLog(fence, keys, index_ttl_s=index_ttl_s)
-            store = FeatureStore(log, keys, definition, rates, claim_window_ms=settings.features.duplicate_window_s * 1000)
-            sources = Sources(FeatureStore(RedisLog(wire, keys, index_ttl_s=index_ttl_s), keys, definition, rates))
-            markers = partial(
-                RedisMarkers, keys=keys, group=group, wait_replicas=settings.redis.wait_replicas,
-                wait_timeout_ms=max(settings.redis.timeout_ms - 10, 1),
-            )  # fmt: skip
-            journal = Journal(RedisJournal(fence, keys, group), lambda: asyncio.sleep(_COMMIT_EVERY_S / 4))
-            positions = Positions(
-                sources, fence, markers(wire), markers(fence), journal, gate=gate,
-                topics=(connection.topic(TRANSACTIONS), connection.topic(LABELS)), outage=outage,
-            )  # fmt: skip
-            topics = OutputTopics(*(connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
-            transactions = TransactionPipeline(
-                store, lambda: scorer, sources, rates, topics, metrics,
-                past=positions, vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
-            )  # fmt: skip
-            labels = LabelPipeline(store, sources, scorer.spec, topics._replace(dead=connection.topic(LABELS_DEAD)), metrics)
-
-            def committed(offsets: Mapping[TopicPartition, int]) -> None:
-                positions.committed(offsets)
-                transactions.committed(offsets)
-
-            yield Pipelines(
-                transactions.process, labels.process, on_assigned=positions.assign, before_commit=positions.before_commit,
-                on_committed=committed, record=positions.record, gate=gate, seek=seek,
-                outage=outage, degrade=lambda records: partial(transactions.degraded, records),
-                facts=lambda: {"model": f"{scorer.name}@{scorer.version}", "state": not positions.problem},
-            )  # fmt: skip
-            await store.close()
-            await wire.close()
-        finally:
-            await client.aclose()
-
-    return build

@@ -12,6 +12,7 @@ from features.layout import OFFSET_BITS
 from features.parked import CARRY, ELSEWHERE, SOURCE_NAME, UNKNOWN, Numbered, Parked, ParkedLabel
 from features.store import Credited
 from monitoring.metrics import Metrics
+from stream.gate import Gate
 from stream.label_pipeline import LabelAnswers
 from stream.pipeline import OutputTopics
 from stream.records import Message, TopicPartition
@@ -68,6 +69,7 @@ class ParkedLabels:
         *,
         labels_topic: str,
         replicated: Replicated = _at_once,
+        gate: Gate | None = None,
         most_per_round: int = _MOST_PER_ROUND,
     ) -> None:
         """Prepare.
@@ -82,6 +84,7 @@ class ParkedLabels:
             horizon_ms: Transactions appended before it are in the decision index.
             labels_topic: Full name of the topic of labels.
             replicated: Waited for before labels are forgotten.
+            gate: Passed while a round goes on.
             most_per_round: Labels of a partition that one round looks at.
         """
         self._parked = parked
@@ -92,6 +95,7 @@ class ParkedLabels:
         self._horizon_ms = horizon_ms
         self._labels_topic = labels_topic
         self._replicated = replicated
+        self._gate = gate or Gate()
         self._most = most_per_round
         self._source_ids: dict[int, int] = {}
         self._place: dict[int, int] = {}
@@ -116,7 +120,8 @@ class ParkedLabels:
         while True:
             n_done = 0
             try:
-                n_done = await self.sweep(publish)
+                async with self._gate.passing():
+                    n_done = await self.sweep(publish)
             except Unavailable as error:
                 log.warning("unavailable", what="parked labels", reason=str(error))
             if n_done < self._most:

@@ -1,8 +1,8 @@
 """Where each partition is applied up to, in Kafka's eyes and in the states' own: what makes a restart and a failover exact."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 import structlog
 
@@ -14,6 +14,9 @@ from stream.outage import Outage
 from stream.records import Message, Record, TopicPartition
 from stream.sources import Sources
 
+#: What the last fetch has not seen yet may be this old.
+_IDLE_MARGIN_MS: Final = 5_000
+
 log = structlog.get_logger("weir.positions")
 
 
@@ -23,6 +26,11 @@ class Position(Protocol):
     @property
     def next_offset(self) -> int:
         """Everything below is in the states."""
+        ...
+
+    @property
+    def append_ms(self) -> int:
+        """Append time of the last applied record."""
         ...
 
 
@@ -99,6 +107,10 @@ class Positions:
         self._outage = outage
         self._answered: dict[TopicPartition, int] = {}
         self._applied_ms: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._uuid: str | None = None
+        self.n_partitions = 0
+        """Of the topic of transactions; 0 = not known yet."""
         self.problem = ""
         """Why nothing is consumed, in one sentence; "" = all is well."""
 
@@ -130,6 +142,7 @@ class Positions:
             self._store.open_for(generation)
             await self._journal.load(mine)
             self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
+            self._next, self._uuid = begin, uuids.get(self._topics[0])
             self._outage.over()
         for tp, offset in begin.items():
             if offset < (committed[tp] or 0):
@@ -148,6 +161,7 @@ class Positions:
 
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Note that the broker has accepted offsets."""
+        self._next.update(offsets)
         self._journal.committed({tp.partition: offset for tp, offset in offsets.items() if tp.topic == self._topics[0]})
 
     def applied(self, records: Sequence[Record]) -> None:
@@ -158,6 +172,34 @@ class Positions:
     def is_answered(self, record: Record) -> bool:
         """Tell whether a record comes again only for the states' sake: its answer was committed."""
         return record.offset < self._answered.get(TopicPartition(record.topic, record.partition), 0)
+
+    async def horizon_ms(self) -> int | None:
+        """Return the least append time (ms) that every partition of transactions has passed; None while one is unknown.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        places = [TopicPartition(self._topics[0], partition) for partition in range(self.n_partitions)]
+        if not places or self._uuid is None:
+            return None
+        await self._sources.know(self._uuid, places)
+        found = await self._write.read([self._sources.id_of(place) for place in places])
+        times = [None if position is None else position.append_ms for position in found.values()]
+        return None if None in times else min(time_ms for time_ms in times if time_ms is not None)
+
+    async def mark_idle(self, lags: Callable[[Mapping[TopicPartition, int]], Mapping[TopicPartition, int]]) -> None:
+        """Mark partitions of transactions of which nothing is left to apply as of now; so labels for nobody end their wait.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        mine = {tp: offset for tp, offset in self._next.items() if tp.topic == self._topics[0]}
+        now_ms = time.time_ns() // 1_000_000 - _IDLE_MARGIN_MS
+        idle = {tp: mine[tp] for tp, lag in lags(mine).items() if lag == 0}
+        if idle:
+            await self._write.write(
+                {self._sources.id_of(tp): (offset, max(now_ms, self._applied_ms.get(tp, 0))) for tp, offset in idle.items()}
+            )
 
     def recorded(self, record: Record) -> Answer | None:
         """Return what the journal says about a transaction, None if it was not answered yet."""

@@ -76,6 +76,10 @@ class Publisher:
             raise DeliveryFailed(f"cannot publish: {error!r}") from error
         return _confirmed(futures)
 
+    async def n_partitions(self, topic: str) -> int:
+        """Return the number of partitions of a topic."""
+        return len(await self._producer.partitions_for(topic))
+
     async def _partition_of(self, topic: str, key: bytes | None) -> int:
         """Return the partition of a key as Kafka's own clients choose it (murmur2); without a key, the first."""
         n_partitions = self._n_partitions.get(topic)

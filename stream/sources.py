@@ -22,8 +22,19 @@ class Sources:
     """Ids of the assigned partitions. A topic created anew has another UUID, hence other ids."""
 
     def __init__(self, registry: SourceRegistry) -> None:
-        self._registry = registry
+        self.registry = registry
         self._ids: dict[TopicPartition, int] = {}
+
+    async def know(self, uuid: str, places: Sequence[TopicPartition]) -> None:
+        """Register partitions of one topic that are perhaps not assigned here.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        missing = [place for place in places if place not in self._ids]
+        if missing:
+            ids = await self.registry.source_ids(uuid, [place.partition for place in missing])
+            self._ids.update({place: ids[place.partition] for place in missing})
 
     async def assign(self, topics: Mapping[str, str], partitions: Sequence[TopicPartition]) -> None:
         """Register what is assigned now.
@@ -37,7 +48,7 @@ class Sources:
         """
         for topic, uuid in topics.items():
             mine = [p.partition for p in partitions if p.topic == topic]
-            ids = await self._registry.source_ids(uuid, mine) if mine else {}
+            ids = await self.registry.source_ids(uuid, mine) if mine else {}
             self._ids.update({TopicPartition(topic, partition): source for partition, source in ids.items()})
 
     def id_of(self, place: TopicPartition) -> int:

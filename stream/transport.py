@@ -81,6 +81,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         """Whether records flow: partitions are assigned and announced, and no rebalance is under way."""
         return self._is_announced.is_set() and bool(self.flow_active)
 
+    def lags(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return the records between `offsets` and the log's end, as far as the last fetch knows it."""
+        return self._thread.lags(offsets)
+
     def health(self) -> Health:
         """Return the coordinator's state; callable from any thread."""
         return self._thread.health()

@@ -5,7 +5,7 @@ import gc
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from stream.health import HealthServer, State
 from stream.lane import Lane
 from stream.outage import Outage
 from stream.publisher import Publisher, new_producer
-from stream.records import BeforeCommit, Degrade, OnAssigned, OnCommitted, Process, Recorder
+from stream.records import BeforeCommit, Degrade, OnAssigned, OnCommitted, Process, Recorder, TopicPartition
 from stream.self_check import check_private_names
 from stream.topic_admin import check_start
 from stream.topic_identity import TopicIdentity
@@ -54,6 +54,12 @@ class WorkerSettings(NamedTuple):
     commit_interval_s: float = 0.5
 
 
+Lags = Callable[[Mapping[TopicPartition, int]], Mapping[TopicPartition, int]]
+"""Records behind the log's end from given offsets, where known."""
+Beside = Callable[[Publisher, Lags], Coroutine[Any, Any, None]]
+"""Goes on until it is cancelled."""
+
+
 class Pipelines(NamedTuple):
     """What a worker does with what it consumes."""
 
@@ -69,6 +75,8 @@ class Pipelines(NamedTuple):
     outage: Outage | None = None
     degrade: Degrade | None = None
     """Answers transactions while there is an outage."""
+    beside: Beside | None = None
+    """Work that goes on beside the chunks."""
     seek: asyncio.Event | None = None
     """Set when states may have lost their newest records: begin again where they are applied up to."""
     facts: Callable[[], Mapping[str, object]] = dict
@@ -145,7 +153,7 @@ class _Worker:
                 beside.append(asyncio.create_task(self._seek(pipelines.seek)))
             if pipelines.outage is not None:
                 beside.append(asyncio.create_task(pipelines.outage.watch()))
-            await self._consume()
+            await self._consume(beside, pipelines)
         finally:
             for task in beside:
                 task.cancel()
@@ -162,8 +170,12 @@ class _Worker:
                 log.warning("positions_are_read_again", reason="redis was connected anew")
                 await consumer.seek_again()
 
-    async def _consume(self) -> None:
+    async def _consume(self, beside: list[asyncio.Task[None]], pipelines: Pipelines) -> None:
         await self._app.start()
+        if pipelines.beside is not None:
+            work = asyncio.create_task(pipelines.beside(Publisher(self._app.producer.client), self._lags))
+            work.add_done_callback(self._beside_ended)
+            beside.append(work)
         gc.collect()
         gc.freeze()  # models and libraries never become garbage; looking through them again and again would cost pauses of 100 ms
         await self._app.wait(self._stop)
@@ -254,6 +266,14 @@ class _Worker:
             is_coordinator_gone=health.has_ended,
             oldest_chunk_s=min((flow.oldest_s for flow in consumer.flows.values() if flow.oldest_s is not None), default=None),
         )
+
+    def _lags(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        consumer = self._consumer()
+        return consumer.lags(offsets) if consumer is not None and consumer.is_assigned else {}
+
+    def _beside_ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self._end(ExitCode.FAILED, f"the work beside the stream failed: {error!r}")
 
     def _state(self) -> State:
         consumer = self._consumer()

@@ -22,8 +22,9 @@ def command(context: click.Context) -> None:
     from service import logs
     from service.clients import kafka_of
     from service.context import settings_of
+    from service.serving import pipelines_of
     from service.warm import warm_up
-    from service.wiring import load_champion, pipelines_of, rates_of, redis_client, worker_settings
+    from service.wiring import load_champion, rates_of, redis_client, worker_settings
     from stream.worker import run
 
     settings = settings_of(context).settings

@@ -1,0 +1,160 @@
+"""What a worker serves with: store, pipelines, positions and what goes on beside them, put together from the settings."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+
+from redis.asyncio import Redis
+
+from domain.errors import Unavailable
+from features import redis_parked
+from features.currency import Rates
+from features.redis_fence import Fence
+from features.redis_journal import RedisJournal
+from features.redis_log import RedisLog, library
+from features.redis_markers import RedisMarkers
+from features.redis_wire import SingleWire, Wire
+from features.store import FeatureStore
+from models.scorer import Scorer
+from monitoring.metrics import Metrics
+from service.settings import Settings
+from service.wiring import COMMIT_EVERY_S, kafka_connection, keys_of, redis_client, require_redis
+from stream.gate import Gate
+from stream.journal import Journal
+from stream.label_pipeline import LabelPipeline
+from stream.outage import Outage
+from stream.parked_labels import ParkedLabels
+from stream.pipeline import OutputTopics, TransactionPipeline
+from stream.positions import Positions
+from stream.publisher import Publisher
+from stream.records import TopicPartition
+from stream.sources import Sources
+from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
+from stream.worker import Lags, Pipelines
+
+_MARK_IDLE_EVERY_S = 2.0
+
+
+def pipelines_of(
+    settings: Settings, scorer: Scorer, rates: Rates, metrics: Metrics
+) -> Callable[[], AbstractAsyncContextManager[Pipelines]]:
+    """Return what makes the pipelines inside the worker's event loop and closes them after it has drained."""
+
+    @asynccontextmanager
+    async def build() -> AsyncIterator[Pipelines]:
+        client = redis_client(settings)
+        try:
+            await require_redis(client, settings)
+            serving = Serving(settings, scorer, rates, metrics, client)
+            yield serving.pipelines()
+            await serving.close()
+        finally:
+            await client.aclose()
+
+    return build
+
+
+class Serving:
+    """The parts of one worker."""
+
+    def __init__(self, settings: Settings, scorer: Scorer, rates: Rates, metrics: Metrics, client: Redis) -> None:
+        self._settings = settings
+        self._scorer = scorer
+        self._rates = rates
+        self._metrics = metrics
+        self._connection = kafka_connection(settings)
+        self._keys = keys_of(settings)
+        self._gate = Gate()
+        self._seek = asyncio.Event()
+        self._wire = SingleWire(client, on_call=self._count_call)
+        self._fence = Fence(self._wire, [library(), redis_parked.library()], self._seek.set)
+        self._outage = Outage(
+            lambda: self._wire.everywhere([("PING",)]), self._seek, is_degrading=settings.scoring.on_outage == "degrade"
+        )  # fmt: skip
+        self._store = self._store_on(self._fence)
+        self._sources = Sources(self._store_on(self._wire))
+        self._positions = self._new_positions()
+        self._topics = OutputTopics(*(self._connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
+        self._transactions = TransactionPipeline(
+            self._store, lambda: scorer, self._sources, rates, self._topics, metrics, past=self._positions,
+            vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
+        )  # fmt: skip
+        self._parked = redis_parked.RedisParked(self._fence, self._keys)
+        self._waiting = self._new_waiting()
+
+    def pipelines(self) -> Pipelines:
+        """Return what the worker calls."""
+        labels = LabelPipeline(self._store, self._sources, self._scorer.spec, self._label_topics, self._metrics, self._parked)
+        transactions, positions = self._transactions, self._positions
+        return Pipelines(
+            transactions.process, labels.process, on_assigned=self._assigned, before_commit=positions.before_commit,
+            on_committed=self._committed, record=positions.record, gate=self._gate, seek=self._seek, beside=self._beside,
+            outage=self._outage, degrade=lambda records: partial(transactions.degraded, records),
+            facts=lambda: {"model": f"{self._scorer.name}@{self._scorer.version}", "state": not positions.problem},
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Note what is still to be noted, and disconnect."""
+        await self._store.close()
+        await self._wire.close()
+
+    @property
+    def _label_topics(self) -> OutputTopics:
+        return self._topics._replace(dead=self._connection.topic(LABELS_DEAD))
+
+    def _count_call(self, seconds: float | None) -> None:
+        if seconds is None:
+            self._metrics.redis_unavailable.inc()
+        else:
+            self._metrics.redis.observe(seconds)
+
+    def _store_on(self, wire: Wire) -> FeatureStore:
+        features = self._settings.features
+        log = RedisLog(wire, self._keys, index_ttl_s=features.index_days * 86_400)
+        window_ms = features.duplicate_window_s * 1000
+        return FeatureStore(log, self._keys, features.definition(), self._rates, claim_window_ms=window_ms)
+
+    def _markers_on(self, wire: Wire) -> RedisMarkers:
+        redis = self._settings.redis
+        wait_ms = max(redis.timeout_ms - 10, 1)
+        return RedisMarkers(wire, self._keys, self._settings.kafka.group, wait_replicas=redis.wait_replicas, wait_timeout_ms=wait_ms)
+
+    def _new_positions(self) -> Positions:
+        # The ring of answers is many times what is processed between two commits: it waits, if ever, for the next.
+        journal = Journal(RedisJournal(self._fence, self._keys, self._settings.kafka.group), lambda: asyncio.sleep(COMMIT_EVERY_S / 4))
+        return Positions(
+            self._sources, self._fence, self._markers_on(self._wire), self._markers_on(self._fence), journal, gate=self._gate,
+            topics=(self._connection.topic(TRANSACTIONS), self._connection.topic(LABELS)), outage=self._outage,
+        )  # fmt: skip
+
+    def _new_waiting(self) -> ParkedLabels:
+        async def replicated() -> None:
+            await self._positions.before_commit({})
+
+        return ParkedLabels(
+            self._parked, self._store, self._sources.registry, self._scorer.spec, self._label_topics, self._metrics,
+            self._positions.horizon_ms, labels_topic=self._connection.topic(LABELS), replicated=replicated, gate=self._gate,
+        )  # fmt: skip
+
+    async def _assigned(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
+        starts = await self._positions.assign(uuids, committed)
+        if not self._outage.is_on:
+            await self._waiting.assign(uuids, list(committed))
+        return starts
+
+    def _committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._positions.committed(offsets)
+        self._transactions.committed(offsets)
+
+    async def _beside(self, publisher: Publisher, lags: Lags) -> None:
+        self._positions.n_partitions = await publisher.n_partitions(self._connection.topic(TRANSACTIONS))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._mark_idle(lags))
+            tasks.create_task(self._waiting.run(publisher.publish))
+
+    async def _mark_idle(self, lags: Lags) -> None:
+        while True:
+            await asyncio.sleep(_MARK_IDLE_EVERY_S)
+            with suppress(Unavailable):
+                await self._positions.mark_idle(lags)
