@@ -8,6 +8,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from domain.errors import ConfigError, WeirError
+from features.index_budget import IndexBudget
+from features.redis_index_budget import decode_counts
 from service.settings import Settings, without_password
 from service.times import format_time, now_ms
 from service.wiring import kafka_connection, load_champion
@@ -19,6 +21,8 @@ _CLOCK_TOLERANCE_MS: Final = 2_000
 #: Share of Redis' memory limit from which on somebody should act.
 _MEMORY_ALARM: Final = 0.75
 _OLDEST_REDIS: Final = (7, 0)
+#: Most labels come within so many days.
+_SHORTEST_INDEX_DAYS: Final = 30
 
 
 class Check(NamedTuple):
@@ -111,6 +115,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
         yield _functions(client)
         yield _eviction(facts)
         yield _memory(facts)
+        yield _index(client, facts, settings)
         yield _redis_clock(client)
 
 
@@ -138,6 +143,32 @@ def _memory(facts: Mapping[str, Any]) -> Check:
     ok = share < _MEMORY_ALARM
     detail = f"{used / 2**20:.0f} of {limit / 2**20:.0f} MB used ({share:.0%})"
     return Check("redis_memory", ok, detail, "" if ok else "raise maxmemory or shorten features.index_days")
+
+
+def _index(client: Any, facts: Mapping[str, Any], settings: Settings) -> Check:
+    """What the decision index takes now and when it is full."""
+    days, bound = settings.features.index_days, int(getattr(settings.features, "index_max_bytes", 0))
+    budget = IndexBudget(bound, days)
+    budget.learn(decode_counts(client.hgetall(f"{settings.redis.prefix}index_bytes")))
+    found = budget.forecast(now_ms())
+    detail = (
+        f"{_megabytes(found.kept_bytes)} now, {_megabytes(found.bytes_per_day)} a day: {_megabytes(found.full_bytes)} after {days} days"
+    )
+    kept_days = found.retention_s / 86_400
+    if bound:
+        detail += f"; features.index_max_bytes {_megabytes(bound)} keeps new transactions for {kept_days:.1f} days"
+        ok = kept_days >= min(days, _SHORTEST_INDEX_DAYS)
+        advice = "raise features.index_max_bytes: labels that come later than that find no transaction"
+    else:
+        limit = int(facts.get("maxmemory", 0))
+        free = limit - int(facts["used_memory"]) + found.kept_bytes
+        ok = limit == 0 or found.full_bytes <= free
+        advice = "Redis will be full before: set features.index_max_bytes, shorten features.index_days or raise maxmemory"
+    return Check("decision_index", ok, detail, "" if ok else advice)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"
 
 
 def _redis_clock(client: Any) -> Check:

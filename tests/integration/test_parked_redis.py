@@ -1,6 +1,7 @@
 """Parked labels in a real Redis: the laws of memory, and the storm of many workers."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -20,12 +21,26 @@ from tests.unit.parked_runs import KEYS, Storm, World
 START_MS = 1_700_000_000_000
 
 
+class OneSlot:
+    """A wire that lets only calls through that a cluster would take: all keys of a call with one hash tag."""
+
+    def __init__(self, wire: SingleWire) -> None:
+        self._wire = wire
+
+    async def run(self, calls):
+        for call in calls:
+            for command in call.commands:
+                keys = command[3 : 3 + command[2]] if command[0].startswith("FCALL") else command[1:2]
+                assert {re.search(rb"{(.+?)}", key)[1] for key in (*keys, call.key)} == {re.search(rb"{(.+?)}", call.key)[1]}
+        return await self._wire.run(calls)
+
+
 @asynccontextmanager
 async def redis_world(url: str):
     client = Redis.from_url(url)
     wire = SingleWire(client)
     log = RedisLog(wire, KEYS, index_ttl_s=1000)
-    parked = RedisParked(wire, KEYS)
+    parked = RedisParked(OneSlot(wire), KEYS)
     await wire.everywhere([redis_log.library(), redis_parked.library()])
     yield log, parked, client
     await wire.close()

@@ -8,8 +8,10 @@ import pytest
 
 from features.layout import FRAUD, FRAUD_UNDONE
 from stream.dead_letter import ORIGIN, TRIED
+from stream.publisher import DeliveryFailed
+from stream.records import TopicPartition
 from tests.unit.parked_runs import KEYS, TOLD_MS, Storm, Worker, World, known_frauds, labels_of
-from tests.unit.pipeline_runs import LABEL_TOPICS, START_MS, dead, label, rows, transaction
+from tests.unit.pipeline_runs import LABEL_TOPICS, LABELS, START_MS, dead, label, rows, transaction
 
 LATER_MS = START_MS + 10**12
 
@@ -209,6 +211,45 @@ def test_a_label_whose_transaction_leaves_the_index_after_it_was_numbered_is_a_d
 
     assert [headers["offset"] for headers in dead(world.published) if headers["error"] == b"UnknownTransaction"] == [b"0"]
     assert [row.transaction_id for row in rows(world.published)] == ["t2"]
+
+
+def test_a_label_is_kept_until_what_is_published_of_it_is_delivered():
+    async def undelivered() -> None:
+        raise DeliveryFailed("the broker is away")
+
+    async def publish(messages):
+        assert messages
+        return undelivered()
+
+    async def story(world, worker):
+        await worker.consume(labels_of([label(1), None, None, label(2)]))
+        await world.arrive(transaction(1))
+        world.horizon_ms = LATER_MS
+        with pytest.raises(DeliveryFailed):
+            await worker.parked.run(publish)
+        assert len(world.parked.labels) == 2
+        await worker.sweep()
+        assert world.parked.labels == {}
+        await world.arrive(*[transaction(20 + i, card_id=f"c{i % 3}", merchant_id=f"m{i % 2}") for i in range(6)])
+
+    world = lived(story)
+
+    assert known_frauds(world)[1] == (1, 1)
+    assert len(world.published) == 2 + 2  # the dead letters of the two empty records, a row and a dead letter
+    world.assert_equals_twin()
+
+
+def test_a_worker_sweeps_only_what_it_owns():
+    async def story(world, worker):
+        await worker.consume(labels_of([label(1), label(2)]))
+        await world.arrive(transaction(1), transaction(2))
+        await worker.parked.assign({}, [TopicPartition(LABELS, 1)])
+        await worker.sweep()
+        assert [kept.partition for kept in world.parked.labels.values()] == [0]
+        await worker.parked.assign({}, [])
+        assert await worker.sweep() == 0
+
+    assert [row.transaction_id for row in rows(lived(story).published)] == ["t2"]
 
 
 @pytest.mark.parametrize("seed", range(25))
