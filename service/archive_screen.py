@@ -2,10 +2,14 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from service.archive_counts import Counts
+
+_RATE_OVER_S: Final = 5.0
 
 
 @contextmanager
@@ -16,11 +20,14 @@ def archive_screen() -> Iterator[Callable[[Counts], None]]:
         return
     from rich.console import Console
 
-    began_s = time.monotonic()
+    before = deque([(time.monotonic(), 0)])
     with Console(stderr=True).status("archiving") as status:
 
         def show(counts: Counts) -> None:
-            rate = counts.n_read / max(time.monotonic() - began_s, 0.001)
+            before.append((time.monotonic(), counts.n_read))
+            while len(before) > 2 and before[-1][0] - before[0][0] > _RATE_OVER_S:
+                before.popleft()
+            rate = (before[-1][1] - before[0][1]) / max(before[-1][0] - before[0][0], 0.001)
             n_files = sum(topic.files for topic in counts.topics.values())
             lost = f", {counts.n_lost:,} LOST" if counts.n_lost else ""
             status.update(

@@ -16,7 +16,7 @@ from stream.connection import LARGEST_REQUEST_BYTES, KafkaConnection
 from stream.topic_identity import TopicIdentity
 
 _WAIT_MS: Final = 200
-_ANSWER_S: Final = 5.0
+_ANSWER_S: Final = 3.0
 
 
 class Lost(NamedTuple):
@@ -72,7 +72,7 @@ class ArchiveSource:
             await self._begin()
         except KafkaError as error:
             await self._close()
-            raise Unavailable(f"Kafka at {self._connection.bootstrap} (setting kafka.bootstrap) does not answer: {error}") from error
+            raise self._unavailable(error) from error
         except BaseException:
             await self._close()
             raise
@@ -97,7 +97,7 @@ class ArchiveSource:
             await self._seek(list(error.args[0]))
             return 0
         except KafkaError as error:
-            raise Unavailable(f"Kafka at {self._connection.bootstrap} does not let the archiver read: {error}") from error
+            raise self._unavailable(error) from error
         for place, records in found.items():
             if not self.buffers[place].add(records):
                 await self._seek([place])
@@ -144,7 +144,11 @@ class ArchiveSource:
         return True
 
     async def has_new_partitions(self) -> bool:
-        """Tell whether a topic has other partitions than are read."""
+        """Tell whether a topic has other partitions than are read.
+
+        Raises:
+            Unavailable: Kafka does not answer now.
+        """
         return await self._partitions() != list(self.buffers)
 
     def lag(self) -> int:
@@ -171,8 +175,11 @@ class ArchiveSource:
 
     async def _seek(self, places: Sequence[TopicPartition]) -> None:
         """Go on reading at the buffers' positions, or behind what Kafka no longer has."""
-        first = await self._consumer.beginning_offsets(places)
-        end = await self._consumer.end_offsets(places)
+        try:
+            first = await self._consumer.beginning_offsets(places)
+            end = await self._consumer.end_offsets(places)
+        except KafkaError as error:
+            raise self._unavailable(error) from error
         for place in places:
             buffer = self.buffers[place]
             self.lost += [Lost(buffer.partition, *offsets) for offsets in buffer.lose(first[place])]
@@ -185,9 +192,21 @@ class ArchiveSource:
             self._consumer.seek(place, buffer.position)
 
     async def _partitions(self) -> list[TopicPartition]:
-        cluster = await self._consumer._client.fetch_all_metadata()  # noqa: SLF001 - `topics()` hides which topic is missing
+        try:
+            cluster = await self._consumer._client.fetch_all_metadata()  # noqa: SLF001 - `topics()` hides which topic is missing
+        except KafkaError as error:
+            raise self._unavailable(error) from error
         return [TopicPartition(full, number) for full in self._names for number in sorted(cluster.partitions_for_topic(full) or ())]
+
+    def _unavailable(self, error: KafkaError) -> Unavailable:
+        return Unavailable(f"Kafka at {self._connection.bootstrap} (setting kafka.bootstrap) does not let the archiver read: {error}")
 
     async def _close(self) -> None:
         self._identity.close()
-        await self._consumer.stop()
+        try:
+            await self._consumer.stop()
+        except asyncio.CancelledError:  # of its own fetch from a broker that is gone; it leaves its connections open then
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            await self._consumer._client.close()  # noqa: SLF001 - a stopped consumer does not stop again

@@ -62,7 +62,7 @@ class Archiver:
         self.counts = Counts(tuple(topic.name for topic in TOPICS))
         self._stop = asyncio.Event()
         self._is_reachable = True
-        self._is_waiting = False
+        self._is_waiting = self._has_begun = False
         self._confirmed_s = self._maintained_s = 0.0
         self._told_s = time.monotonic()
         self._n_told = 0
@@ -73,7 +73,7 @@ class Archiver:
 
         Raises:
             ConfigError: The folder or the topics cannot be used, or another archiver is at work.
-            Unavailable: Kafka does not answer at the beginning, or not at the end of a run until the end.
+            Unavailable: Kafka does not answer at the beginning, or not during a run until the end; else it is waited for.
         """
         self._stop = stop
         await asyncio.to_thread(check_start, self._connection, TOPICS)
@@ -87,10 +87,10 @@ class Archiver:
         """Read until the end; return False if the topics are others by now, so that reading must begin anew."""
         try:
             async with ArchiveSource(self._connection, self._directory, [topic.name for topic in TOPICS], self._limits) as source:
-                self._is_waiting = False
+                self._is_waiting, self._has_begun = False, True
                 return await self._follow(source)
-        except StaleTopic as error:  # before anything was read
-            if self._until_end:
+        except (StaleTopic, Unavailable) as error:  # what was read and not written is read again
+            if self._until_end or not self._has_begun:
                 raise
             if not self._is_waiting:
                 _log.warning("archive_waits", reason=str(error))
@@ -133,7 +133,10 @@ class Archiver:
             return False
         self._maintained_s = now_s
         self._start_maintenance(source)
-        return self._is_reachable and await source.has_new_partitions()
+        try:
+            return self._is_reachable and await source.has_new_partitions()
+        except Unavailable:
+            return False
 
     async def _finish(self, source: ArchiveSource) -> bool:
         """Write all that was read; what cannot be confirmed now is read again by the next start."""

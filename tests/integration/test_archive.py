@@ -309,6 +309,19 @@ def test_every_topic_is_archived(connection, archive):
     assert read_archive(archive, "labels.v1", ["transaction_id", "is_fraud", "source"]).rows() == [("t1", True, "analyst")]
 
 
+def test_partitions_that_are_added_are_seen(connection, archive):
+    async def look():
+        async with ArchiveSource(connection, archive, ["labels.v1"]) as source:
+            before = await source.has_new_partitions()
+            with admin_client(connection) as client:
+                client.create_partitions({connection.topic(LABELS): 5})
+            while not await source.has_new_partitions():
+                pass
+            return before
+
+    assert asyncio.run(asyncio.wait_for(look(), 30)) is False
+
+
 def test_an_archive_is_the_history_that_was_produced(connection, archive):
     n = 3000
     is_fraud = [i % 50 == 0 for i in range(n)]
