@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 import time
@@ -188,6 +190,22 @@ def test_replay_sends_the_original_bytes_home_and_leaves_a_line(connection, run)
     assert len(records_of(connection, TRANSACTIONS)) == 3
 
 
+@pytest.mark.parametrize(("answer", "n_sent", "code"), [("n", 0, 130), ("y", 2, 0)])
+def test_a_terminal_is_asked_first(connection, environment, answer, n_sent, code):
+    send(connection, three(connection))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "service.cli", "dlq", "replay", "--topic", "transactions"]
+    process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    shown = process.communicate(timeout=90)[0].decode()
+    os.close(ours)
+
+    assert "send 2 dead letters back? [y/N]" in shown
+    assert process.returncode == code, shown
+    assert len(records_of(connection, TRANSACTIONS)) == n_sent
+
+
 def test_a_record_that_comes_back_dead_is_recognised_and_refused_after_three_tries(connection, run):
     send(connection, [three(connection)[0]])
     for tries in (2, 3):
@@ -308,6 +326,31 @@ def test_a_replay_that_died_before_sending_is_done_by_the_next(connection, monke
 
     assert len(asyncio.run(_replay(connection, monkeypatch, Who.here("run-2")))) == 3
     assert len(records_of(connection, TRANSACTIONS)) == 2
+
+
+async def until_sent(connection, n):
+    topic, deadline = connection.topic(TRANSACTIONS), time.monotonic() + 90
+    async with PartitionReader(connection) as reader:
+        while sum([(await reader.bounds(topic, partition))[1] for partition in range(4)]) < n:
+            assert time.monotonic() < deadline
+
+
+def test_a_replay_that_is_killed_in_the_middle_sends_every_record_once_in_the_end(connection, environment, run):
+    n = 10_000
+    wrong = InvalidRecord("currency", "currency must be ISO 4217")
+    send(connection, [bury(connection, TRANSACTIONS, b"c%d" % i, b"t%d" % i, wrong, partition=i % 4) for i in range(n)])
+    command = [sys.executable, "-m", "service.cli", "dlq", "replay", "--yes"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    asyncio.run(until_sent(connection, 300))
+    process.kill()
+
+    assert process.wait() == -signal.SIGKILL
+
+    run("replay", "--yes")
+    assert sorted(r.value for r in records_of(connection, TRANSACTIONS)) == sorted(b"t%d" % i for i in range(n))
+    assert rows(run("list", "--json")) == []
+    sent = {f"{r.topic}:{r.partition}:{r.offset}" for r in records_of(connection, TRANSACTIONS)}
+    assert {found["handled"]["to"] for found in rows(run("list", "--all", "--json"))} == sent
 
 
 def test_two_people_do_not_act_at_once(connection, run_apart):
