@@ -19,7 +19,7 @@ from features.archive_files import current, files_of, next_offsets
 from features.archive_history import archive_history
 from features.archive_reader import read_archive
 from features.feature_row import FeatureRow, encode_row
-from features.history import SCHEMA, normalised
+from features.history import SCHEMA, normalised, read_history
 from service.archive_buffer import Limits
 from service.archive_folder import held
 from service.archive_source import ArchiveSource
@@ -361,3 +361,4 @@ def test_an_archive_is_the_history_that_was_produced(connection, archive):
     expected = history.with_columns(is_fraud=pl.when(is_young & ~pl.col("is_fraud")).then(None).otherwise("is_fraud"))
     assert found.select(*SCHEMA).equals(expected)
     assert found["is_fraud"].null_count() > 0
+    assert read_history(archive).equals(found)
