@@ -104,9 +104,9 @@ class ClusterWire:
         """Return if everything is connected since before the call, or for the first time."""
         if self._is_ready:
             return
-        is_first = self._generation == 0
+        generation = self._generation
         await self._look_again()
-        if not is_first:
+        if generation not in (0, self._generation):
             raise Unavailable("a connection to the Redis cluster was lost and is open again; nothing was sent")
 
     async def _ask(self, calls: Sequence[Call]) -> list[list[Any]]:

@@ -141,9 +141,9 @@ class SingleWire:
             return answers
 
     async def _connect(self) -> None:
-        is_first = self._generation == 0
+        generation = self._generation
         await self._node.open()
-        if not is_first:
+        if generation not in (0, self._generation):
             raise Unavailable("the connection to Redis was lost and is open again; nothing was sent")
 
     def _count(self) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -42,8 +44,9 @@ def servers(request) -> list[RedisNode]:
 
 
 @asynccontextmanager
-async def wire_to(server: RedisNode, *, timeout_s: float = 5.0, **options):
-    client = Redis.from_url(server.url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
+async def wire_to(server: RedisNode, *, timeout_s: float = 5.0, password: str | None = None, **options):
+    retry = Retry(NoBackoff(), 0)
+    client = Redis.from_url(server.url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, password=password)
     wire = await open_wire(client, **options)
     yield wire
     await wire.close()
@@ -257,6 +260,39 @@ def test_a_server_that_falls_silent_is_given_up_and_its_late_answers_with_it(tmp
             assert wire.generation > before
 
         play(server, scene, timeout_s=0.15)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_answer_that_waits_for_a_busy_event_loop_is_not_overdue(node, new_loop):
+    async def body():
+        async with wire_to(node, timeout_s=0.05) as wire:
+            before = wire.generation
+            for _ in range(5):
+                running = asyncio.create_task(wire.run([get(key(1))]))
+                await asyncio.sleep(0)
+                free_s = monotonic() + 0.12
+                until(lambda free_s=free_s: monotonic() > free_s, "twice the time-out is over")
+                assert len(await running) == 1
+            assert wire.generation == before
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(body())
+
+
+def test_a_server_with_a_password_wants_it_on_every_connection(tmp_path):
+    with single(tmp_path) as server:
+        server.ask("CONFIG", "SET", "requirepass", "secret")
+
+        async def scene(wire):
+            assert await asyncio.gather(*(wire.run([Call(b"k", (("PING",),))]) for _ in range(9))) == [[[b"PONG"]]] * 9
+
+        async def stranger():
+            async with wire_to(server):
+                raise AssertionError("let in")
+
+        play(server, scene, password="secret")
+        with pytest.raises(Unavailable, match="authenticate"):
+            asyncio.run(stranger())
 
 
 def test_wait_covers_what_other_runs_wrote_and_may_take_longer_than_the_time_out(tmp_path):
