@@ -35,8 +35,10 @@ class Keys:
         self._index = f"{prefix}tx:"
         self.sources = f"{prefix}sources".encode()
         """Hash: topic UUID and partition -> source id."""
-        self.parked = f"{prefix}parked".encode()
-        """Labels that wait for their transaction."""
+        self.parked = f"{prefix}parked:{fingerprint[:8]}".encode()
+        """Prefix of what is kept of labels that wait for their transaction."""
+        self.index_bytes = f"{prefix}index_bytes".encode()
+        """Hash: what was written to the decision index, by hour, and what ends, by slot."""
         self.releases = f"{prefix}releases".encode()
         """Hash: model, policy and spec of an answer -> its number."""
         self.alive = f"{prefix}alive".encode()

@@ -1,11 +1,13 @@
 """The log in Redis: entity states, decision index and sources, by Redis Functions."""
 
 import struct
+import time
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
 from features import layout as at
+from features.index_budget import IndexBudget
 from features.keys import STATE_TTL_S, Keys
 from features.redis_wire import Call, Command, Wire
 from features.store import Checkpoint
@@ -30,17 +32,17 @@ def library() -> Command:
 class RedisLog:
     """States and index entries in Redis; see `features.store.Log`."""
 
-    def __init__(self, wire: Wire, keys: Keys, *, index_ttl_s: int) -> None:
+    def __init__(self, wire: Wire, keys: Keys, budget: IndexBudget) -> None:
         """Prepare; the Functions must be loaded (see `library`) on every node.
 
         Args:
             wire: Connections.
             keys: Names of states and sources.
-            index_ttl_s: Time that an index entry is kept.
+            budget: Says how long a new index entry is kept.
         """
         self._wire = wire
         self._keys = keys
-        self._index_ttl_s = index_ttl_s
+        self._budget = budget
         self._to_renew: list[bytes] = []
 
     async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
@@ -73,10 +75,12 @@ class RedisLog:
         self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
     ) -> dict[int, bytes]:
         """See `features.store.Log`; one round trip."""
+        now_ms = time.time_ns() // 1_000_000
+        ttl_s = self._budget.ttl_s(now_ms)
         groups, calls = self._groups(keys), []
         for group in groups:
             part = [keys[i] for i in group]
-            claim: Command = ("FCALL", "weir_claim_v1", len(part), *part, self._index_ttl_s, window_ms, *(entries[i] for i in group))
+            claim: Command = ("FCALL", "weir_claim_v1", len(part), *part, ttl_s, window_ms, *(entries[i] for i in group))
             calls.append(Call(part[0], (claim,)))
         for group in self._groups([key for key, _, _ in answers]):
             noted = [answers[i] for i in group]
@@ -85,6 +89,8 @@ class RedisLog:
         found = {}
         for group, (taken,) in zip(groups, await self._wire.run(calls), strict=False):
             found.update({group[place - 1]: entry for place, entry in zip(taken[::2], taken[1::2], strict=True)})
+        n_bytes = sum(map(len, keys)) + sum(map(len, entries))
+        self._budget.written(now_ms, n_entries=len(keys), n_bytes=n_bytes, ttl_s=ttl_s)
         return found
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:

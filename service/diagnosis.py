@@ -12,7 +12,7 @@ from features.index_budget import IndexBudget
 from features.redis_index_budget import decode_counts
 from service.settings import Settings, without_password
 from service.times import format_time, now_ms
-from service.wiring import kafka_connection, load_champion
+from service.wiring import kafka_connection, keys_of, load_champion
 from stream import topic_admin
 from stream.connection import KafkaConnection
 from stream.topics import TRANSACTIONS
@@ -147,9 +147,9 @@ def _memory(facts: Mapping[str, Any]) -> Check:
 
 def _index(client: Any, facts: Mapping[str, Any], settings: Settings) -> Check:
     """What the decision index takes now and when it is full."""
-    days, bound = settings.features.index_days, int(getattr(settings.features, "index_max_bytes", 0))
+    days, bound = settings.features.index_days, settings.features.index_max_bytes
     budget = IndexBudget(bound, days)
-    budget.learn(decode_counts(client.hgetall(f"{settings.redis.prefix}index_bytes")))
+    budget.learn(decode_counts(client.hgetall(keys_of(settings).index_bytes)))
     found = budget.forecast(now_ms())
     detail = (
         f"{_megabytes(found.kept_bytes)} now, {_megabytes(found.bytes_per_day)} a day: {_megabytes(found.full_bytes)} after {days} days"

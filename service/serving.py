@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
-from redis.asyncio import Redis
-
 from domain.errors import Unavailable
 from features import redis_parked
 from features.currency import Rates
+from features.index_budget import IndexBudget
+from features.redis_cluster_wire import open_wire
 from features.redis_fence import Fence
+from features.redis_index_budget import RedisIndexBudget
 from features.redis_journal import RedisJournal
 from features.redis_log import RedisLog, library
 from features.redis_markers import RedisMarkers
-from features.redis_wire import SingleWire, Wire
+from features.redis_wire import Wire
 from features.store import FeatureStore
 from models.scorer import Scorer
 from monitoring.metrics import Metrics
@@ -46,7 +47,14 @@ def pipelines_of(
         client = redis_client(settings)
         try:
             await require_redis(client, settings)
-            serving = Serving(settings, scorer, rates, metrics, client)
+
+            def count_call(seconds: float | None) -> None:
+                if seconds is None:
+                    metrics.redis_unavailable.inc()
+                else:
+                    metrics.redis.observe(seconds)
+
+            serving = Serving(settings, scorer, rates, metrics, await open_wire(client, on_call=count_call))
             yield serving.pipelines()
             await serving.close()
         finally:
@@ -58,7 +66,7 @@ def pipelines_of(
 class Serving:
     """The parts of one worker."""
 
-    def __init__(self, settings: Settings, scorer: Scorer, rates: Rates, metrics: Metrics, client: Redis) -> None:
+    def __init__(self, settings: Settings, scorer: Scorer, rates: Rates, metrics: Metrics, wire: Wire) -> None:
         self._settings = settings
         self._scorer = scorer
         self._rates = rates
@@ -67,11 +75,14 @@ class Serving:
         self._keys = keys_of(settings)
         self._gate = Gate()
         self._seek = asyncio.Event()
-        self._wire = SingleWire(client, on_call=self._count_call)
+        self._wire = wire
         self._fence = Fence(self._wire, [library(), redis_parked.library()], self._seek.set)
         self._outage = Outage(
             lambda: self._wire.everywhere([("PING",)]), self._seek, is_degrading=settings.scoring.on_outage == "degrade"
         )  # fmt: skip
+        features = settings.features
+        shortest_s = max(3_600, features.duplicate_window_s)
+        self._budget = IndexBudget(features.index_max_bytes, features.index_days, shortest_s=shortest_s)
         self._store = self._store_on(self._fence)
         self._sources = Sources(self._store_on(self._wire))
         self._positions = self._new_positions()
@@ -103,15 +114,9 @@ class Serving:
     def _label_topics(self) -> OutputTopics:
         return self._topics._replace(dead=self._connection.topic(LABELS_DEAD))
 
-    def _count_call(self, seconds: float | None) -> None:
-        if seconds is None:
-            self._metrics.redis_unavailable.inc()
-        else:
-            self._metrics.redis.observe(seconds)
-
     def _store_on(self, wire: Wire) -> FeatureStore:
         features = self._settings.features
-        log = RedisLog(wire, self._keys, index_ttl_s=features.index_days * 86_400)
+        log = RedisLog(wire, self._keys, self._budget)
         window_ms = features.duplicate_window_s * 1000
         return FeatureStore(log, self._keys, features.definition(), self._rates, claim_window_ms=window_ms)
 
@@ -151,6 +156,7 @@ class Serving:
         self._positions.n_partitions = await publisher.n_partitions(self._connection.topic(TRANSACTIONS))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._mark_idle(lags))
+            tasks.create_task(RedisIndexBudget(self._wire, self._keys.index_bytes, self._budget).run())
             tasks.create_task(self._waiting.run(publisher.publish))
 
     async def _mark_idle(self, lags: Lags) -> None:

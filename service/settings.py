@@ -63,6 +63,7 @@ class FeaturesSettings(FeatureSettings, frozen=True, forbid_unknown_fields=True)
     duplicate_window_s: Annotated[
         int, Meta(description="a transaction_id sent again within this time (append time) is a duplicate, in s", ge=0, le=30 * 86_400)
     ] = 3_600
+    index_max_bytes: Annotated[int, Meta(description="most bytes of the decision index; 0 = no bound (index_days decides)", ge=0)] = 0
     index_days: Annotated[int, Meta(description="days that the decision index keeps a transaction for its label", ge=1, le=400)] = 45
 
     def definition(self) -> FeatureSettings:
@@ -105,6 +106,13 @@ class MonitoringSettings(_Section, frozen=True):
     port: Annotated[int, Meta(description="port of /healthz and /metrics; 0 = a free one", ge=0, le=65535)] = 0
 
 
+class ArchiveSettings(_Section, frozen=True):
+    """Where `weir archive` writes."""
+
+    directory: Annotated[str, Meta(description="folder of the archive", min_length=1)] = "var/archive"
+    keep_days: Annotated[int, Meta(description="whole UTC days that the archive keeps; 0 = all", ge=0)] = 0
+
+
 class EmbeddedSettings(_Section, frozen=True):
     """The Kafka and Redis that weir runs itself when no address is set."""
 
@@ -123,6 +131,7 @@ class Settings(_Section, frozen=True):
     policy: PolicySettings = PolicySettings()
     scoring: ScoringSettings = ScoringSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 
 

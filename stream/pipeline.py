@@ -151,6 +151,7 @@ class TransactionPipeline:
         stages, began = self._metrics.stages, time.perf_counter()
         kept, transactions, messages = self._decode(records)
         if not kept:
+            self._applied(records)
             return lambda: messages
         append_ms = [r.timestamp for r in kept]
         batch = batch_of(transactions, self._sources.of(kept), np.array(append_ms, np.int64), self._rates)
@@ -160,10 +161,13 @@ class TransactionPipeline:
         if release not in self._releases:
             self._releases[release] = await self._store.release(release)
         observe = await self._store.begin(batch, [t.transaction_id for t in transactions], append_ms)
-        if self._past is not None:
-            self._past.applied(kept)
+        self._applied(records)
         stages["observe"].observe(time.perf_counter() - now)
         return lambda: self._finish(kept, transactions, batch, observe, scorer, messages)
+
+    def _applied(self, records: Sequence[Record]) -> None:
+        if self._past is not None:
+            self._past.applied(records)
 
     def degraded(self, records: Sequence[Record]) -> list[Message]:
         """Answer records without any state and without applying them; see `stream.records.Degrade`.

@@ -14,7 +14,7 @@ from stream.outage import Outage
 from stream.records import Message, Record, TopicPartition
 from stream.sources import Sources
 
-#: What the last fetch has not seen yet may be this old.
+#: What the last fetch has not seen yet may be this old, and brokers' clocks may differ by it.
 _IDLE_MARGIN_MS: Final = 5_000
 
 log = structlog.get_logger("weir.positions")
@@ -143,6 +143,8 @@ class Positions:
             await self._journal.load(mine)
             self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
             self._next, self._uuid = begin, uuids.get(self._topics[0])
+            for tp in committed:  # what was applied in between is applied again
+                self._applied_ms.pop(tp, None)
             self._outage.over()
         for tp, offset in begin.items():
             if offset < (committed[tp] or 0):
@@ -155,8 +157,7 @@ class Positions:
         Raises:
             Unavailable: A node does not answer, or too few replicas have it.
         """
-        now_ms = time.time_ns() // 1_000_000
-        await self._write.write({self._sources.id_of(tp): (offset, self._applied_ms.get(tp, now_ms)) for tp, offset in offsets.items()})
+        await self._write.write({self._sources.id_of(tp): (offset, self._applied_ms.get(tp, 0)) for tp, offset in offsets.items()})
         return True
 
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -185,7 +186,7 @@ class Positions:
         await self._sources.know(self._uuid, places)
         found = await self._write.read([self._sources.id_of(place) for place in places])
         times = [None if position is None else position.append_ms for position in found.values()]
-        return None if None in times else min(time_ms for time_ms in times if time_ms is not None)
+        return None if None in times else min(time_ms for time_ms in times if time_ms is not None) - _IDLE_MARGIN_MS
 
     async def mark_idle(self, lags: Callable[[Mapping[TopicPartition, int]], Mapping[TopicPartition, int]]) -> None:
         """Mark partitions of transactions of which nothing is left to apply as of now; so labels for nobody end their wait.

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import structlog
-from faust.tables.recovery import RebalanceAgain
+from faust.tables.recovery import RebalanceAgain, ServiceStopped
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
 from mode import Service
@@ -206,7 +206,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         """
         self._is_announced.clear()
         self._void()
-        with suppress(RebalanceAgain):
+        with suppress(RebalanceAgain, ServiceStopped):
             await self.perform_seek()
 
     async def _confirmed_uuids(self) -> dict[str, str]:
@@ -225,8 +225,16 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         on_assigned = self.settings.on_assigned
         if not committed or on_assigned is None:
             return dict(committed)
+
+        async def ask() -> Mapping[TopicPartition, int]:
+            if self.transport.app.should_stop:  # stopping does not wait for the other side to come back
+                raise ServiceStopped
+            return await on_assigned(uuids, committed)
+
         try:
-            earlier = await retrying(lambda: on_assigned(uuids, committed), "announcing the assignment")
+            earlier = await retrying(ask, "announcing the assignment")
+        except ServiceStopped:
+            raise
         except Exception as error:
             log.exception("announcing_failed")
             self.settings.end(ExitCode.FAILED, f"announcing the assignment failed: {error!r}")

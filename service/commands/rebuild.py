@@ -89,25 +89,26 @@ def _places(settings: "Settings", go_on: str, end_ms: int) -> "list[PartitionOff
 async def _rebuild(settings: "Settings", frame: Any, places: "list[PartitionOffset]", *, end_ms: int, replace: bool) -> dict[str, int]:
     import msgspec
 
+    from features.index_budget import IndexBudget
+    from features.redis_cluster_wire import open_wire
     from features.redis_log import RedisLog, library
     from features.redis_rebuild import rebuild_states, set_positions
-    from features.redis_wire import SingleWire
     from service.progress import progress_bar
     from service.wiring import keys_of, rates_of, redis_client, require_redis
 
     # nobody waits for an answer here, and Redis has much to do
     patient = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, timeout_ms=10_000))
     client, keys = redis_client(patient), keys_of(settings)
-    wire = SingleWire(client)
+    await require_redis(client, settings)
+    wire = await open_wire(client)
     try:
-        await require_redis(client, settings)
         with progress_bar("rebuilding") as progress:
             found = await rebuild_states(
                 wire, keys, frame, rates_of(settings), end_ms=end_ms, index_days=settings.features.index_days, replace=replace,
                 progress=progress,
             )  # fmt: skip
         await wire.everywhere([library()])
-        log = RedisLog(wire, keys, index_ttl_s=settings.features.index_days * 86_400)
+        log = RedisLog(wire, keys, IndexBudget(0, settings.features.index_days))
         ids = await log.source_ids([f"{place.topic_uuid}:{place.partition}" for place in places]) if places else []
         positions = {source: (place.offset, end_ms) for source, place in zip(ids, places, strict=True)}
         await set_positions(wire, keys, settings.kafka.group, positions, wait_replicas=settings.redis.wait_replicas)

@@ -19,6 +19,7 @@ from features.batch import batch_of
 from features.currency import Rates
 from features.history import SCHEMA, normalised
 from features.index import Entry, FirstAnswer, decode_entry, encode_answer, encode_entry
+from features.index_budget import IndexBudget
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, replay_in_order
@@ -46,7 +47,7 @@ def run(request) -> Callable:
             yield MemoryLog()
             return
         client = Redis.from_url(request.getfixturevalue("redis_url"))
-        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
         log.client = client  # to look at and to damage what it wrote
         await client.execute_command(*library())
         yield log
@@ -122,7 +123,7 @@ def test_a_state_of_wrong_length_is_moved_aside_and_the_record_kept(run):
 def test_a_key_of_wrong_type_does_not_stop_the_others(redis_url):
     async def law():
         client = Redis.from_url(redis_url)
-        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
         await client.execute_command(*library())
         names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
         await client.lpush(names[1], "not a string")

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from features import layout as at
 from features.index import Entry, decode_entry, encode_entry, encode_label
+from features.index_budget import IndexBudget
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.redis_log import RedisLog, library
@@ -49,7 +50,7 @@ def test_labels_change_the_same_in_memory_and_in_redis(redis_address, entities, 
 
     async def run():
         client = Redis.from_url(redis_address)
-        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
         await client.execute_command(*library())
         found = await changes_of(log, entry, name, labels)
         ttl = await client.ttl(KEYS.index(name))
@@ -61,7 +62,7 @@ def test_labels_change_the_same_in_memory_and_in_redis(redis_address, entities, 
 
     assert in_redis == in_memory
     assert all(found == entry for found, _ in in_redis)
-    assert 0 < ttl <= 1000
+    assert 0 < ttl <= 86_400
     if len(set(labels)) <= 8 and len({label[:2] for label in labels}) == len(labels):
         noted = [label for label in labels if label[2] > 0]
         latest = max(noted, key=lambda label: (label[2], label[1]), default=None)
@@ -83,7 +84,7 @@ def test_lua_reads_and_writes_the_very_bytes_of_python(redis_address, entities, 
 
     async def run():
         client = Redis.from_url(redis_address)
-        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
         await client.execute_command(*library())
         await client.set(name, encode_entry(entry, b"".join(labels[:n_written])))
         found = [

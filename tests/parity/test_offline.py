@@ -21,6 +21,7 @@ from features.batch import batch_of, places
 from features.columns import columns_of
 from features.currency import Rates
 from features.history import SCHEMA, normalised
+from features.index_budget import IndexBudget
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, default_events, fold_states, replay, replay_in_order
@@ -255,7 +256,7 @@ def test_a_rebuilt_redis_and_serving_go_on_as_one_uninterrupted_run(redis_url, s
     async def run():
         client = Redis.from_url(redis_url)
         built = await rebuild(client, KEYS, history, SETTINGS, RATES, end_ms=end_ms, index_days=400)
-        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
         await client.execute_command(*library())
         vectors = await serve(FeatureStore(log, KEYS, SETTINGS, RATES), history, end_ms)
         await client.aclose()
@@ -279,7 +280,7 @@ def test_labels_known_before_a_rebuild_are_in_the_index_and_correct_ones_take_th
         client = Redis.from_url(redis_url)
         index_days = (end_ms - row_before["event_time_ms"]) // DAY_MS - 1
         await rebuild(client, KEYS, history, SETTINGS, RATES, end_ms=end_ms, index_days=index_days)
-        log = RedisLog(SingleWire(client), KEYS, index_ttl_s=1000)
+        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
         await client.execute_command(*library())
         store = FeatureStore(log, KEYS, SETTINGS, RATES)
         kept = [row for row in told if row["event_time_ms"] >= end_ms - index_days * DAY_MS]
