@@ -11,8 +11,10 @@ from typing import Any
 import click
 from rich.console import Console
 
+from benchmarks.offline import offline
 from benchmarks.parts import parts, training
 from benchmarks.stage import stage, worker_of
+from benchmarks.store import store
 from benchmarks.streaming import latency, throughput
 from service import logs
 from service.history_records import HistoryRecords
@@ -45,6 +47,8 @@ def main(*, transactions: int, rates: tuple[int, ...], seconds: float, train: bo
                 result["latency_ms"][str(rate)] = latency(place, records, first, rate=rate, seconds=seconds)
                 first += int(rate * seconds)
         result["parts"] = parts(place) | (training(place) if train else {})
+    console.print("parts: store and offline features, each alone")
+    result["parts"] |= {"store": store(60_000), "offline": offline()}
     click.echo(json.dumps(result, indent=None if as_json else 2))
 
 

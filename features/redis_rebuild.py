@@ -2,31 +2,24 @@
 
 import asyncio
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import polars as pl
 from redis.asyncio import Redis
 
 from domain.errors import ConfigError
-from features import layout as at
-from features.columns import Columns, columns_of
+from features.columns import columns_of
 from features.currency import Rates
-from features.index import NO_ID, encode_id, encode_label, fixed_parts
 from features.keys import STATE_TTL_S, Keys
 from features.offline import default_events, fold_states
+from features.redis_index_rebuild import write_index
 from features.redis_markers import RedisMarkers
-from features.redis_wire import Call, Command, SingleWire, Wire
+from features.redis_wire import SingleWire, Wire
+from features.redis_writing import Writing, calls_of
 from features.spec import FeatureSettings
 
-_DAY_MS: Final = 86_400_000
-#: Commands of one write: short enough that other clients are answered in between.
-_PER_WRITE: Final = 1_000
-_WRITES_UNDER_WAY: Final = 4
-_ROWS_PER_BLOCK: Final = 10_000
-_STATES_SHARE: Final = 0.6
+STATES_SHARE: Final = 0.6
 """Of the progress."""
 _NEVER: Callable[[float], None] = lambda _: None  # noqa: E731 - a default argument
 
@@ -57,13 +50,24 @@ async def rebuild(
 
 
 async def rebuild_states(
-    wire: Wire, keys: Keys, history: pl.DataFrame, rates: Rates, *, end_ms: int, index_days: int, replace: bool = False,
-    progress: Callable[[float], None] = _NEVER,
+    wire: Wire, keys: Keys, history: pl.DataFrame, rates: Rates, *, end_ms: int, index_days: int, index_max_bytes: int = 0,
+    replace: bool = False, progress: Callable[[float], None] = _NEVER,
 ) -> Rebuilt:  # fmt: skip
     """Write the state of every entity as of `end_ms`, and the index of the last `index_days` before it.
 
     Transactions with event time, and labels with label time, before `end_ms` count. No worker of this feature spec may run
     meanwhile. Others may: their states are not touched, and an index entry that is there already stays as it is.
+
+    Args:
+        wire: To Redis.
+        keys: Names of what is written.
+        history: Normalised (see `features.history`), sorted by (event_time_ms, transaction_id).
+        rates: Of the base currency.
+        end_ms: Moment of which the states are, not included.
+        index_days: An index entry is kept until its transaction is so old, counted from `end_ms`.
+        index_max_bytes: Bound of the index: its oldest transactions are left out; 0 = none.
+        replace: Remove the states of this spec first.
+        progress: Called with the finished share, in [0, 1].
 
     Raises:
         ConfigError: States of this feature spec are there already, and `replace` is not set.
@@ -72,24 +76,21 @@ async def rebuild_states(
     await _empty(wire, keys, replace=replace)
     columns = await asyncio.to_thread(columns_of, history, rates)
     events = default_events(history, end_ms=end_ms)
-    blocks = fold_states(columns, events, rates.major, lambda share: progress(_STATES_SHARE * share))
-    writing = _Writing(wire)
-    entities = size = 0
-    ahead = asyncio.create_task(asyncio.to_thread(next, blocks, None))
-    while (block := await ahead) is not None:
+    blocks = fold_states(columns, events, rates.major, lambda share: progress(STATES_SHARE * share))
+    async with Writing(wire) as writing:
+        entities = size = 0
         ahead = asyncio.create_task(asyncio.to_thread(next, blocks, None))
-        kind, ids, states = block
-        named = [keys.state(kind, entity_id) for entity_id in ids]
-        await writing.put([("SET", name, state, "EX", STATE_TTL_S) for name, state in zip(named, states, strict=True)])
-        entities += len(ids)
-        size += sum(map(len, states))
-    n_entries = 0
-    first_ms = end_ms - index_days * _DAY_MS
-    for pairs, share in _entries(keys, history, columns, first_ms, end_ms):
-        await writing.put([("SET", name, entry, "NX", "EX", index_days * 86_400) for name, entry in pairs])
-        n_entries += len(pairs)
-        progress(_STATES_SHARE + (1 - _STATES_SHARE) * share)
-    await writing.end()
+        while (block := await ahead) is not None:
+            ahead = asyncio.create_task(asyncio.to_thread(next, blocks, None))
+            kind, ids, states = block
+            named = [keys.state(kind, entity_id) for entity_id in ids]
+            await writing.put([("SET", name, state, "EX", STATE_TTL_S) for name, state in zip(named, states, strict=True)])
+            entities += len(ids)
+            size += sum(map(len, states))
+    index_progress = lambda share: progress(STATES_SHARE + (1 - STATES_SHARE) * share)  # noqa: E731 - one line
+    n_entries = await write_index(
+        wire, keys, history, columns, end_ms=end_ms, index_days=index_days, max_bytes=index_max_bytes, progress=index_progress
+    )
     progress(1.0)
     return Rebuilt(entities, size, n_entries)
 
@@ -114,41 +115,6 @@ async def set_positions(wire: Wire, keys: Keys, group: str, positions: Mapping[i
     await markers.set_alive()
 
 
-class _Writing:
-    """Writes keys, with a few writes under way at any time."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._under_way: deque[asyncio.Task[Any]] = deque()
-
-    async def put(self, commands: Sequence[Command]) -> None:
-        """Send commands that have one key each; returns when most of those before are answered."""
-        for a in range(0, len(commands), _PER_WRITE):
-            if len(self._under_way) == _WRITES_UNDER_WAY:
-                await self._under_way.popleft()
-            calls = _calls(self._wire, commands[a : a + _PER_WRITE])
-            self._under_way.append(asyncio.create_task(self._wire.run(calls)))
-            await asyncio.sleep(0)  # lets the write begin
-
-    async def end(self) -> None:
-        """Return when all is written."""
-        while self._under_way:
-            await self._under_way.popleft()
-
-
-def _calls(wire: Wire, commands: Sequence[Command]) -> list[Call]:
-    """Return calls of commands whose key is their second word: one for each node that is to get any."""
-    if wire.is_cluster:
-        return [Call(_key(command), (command,)) for command in commands]
-    return [Call(_key(commands[0]), tuple(commands))]
-
-
-def _key(command: Command) -> bytes:
-    key = command[1]
-    assert isinstance(key, bytes)
-    return key
-
-
 async def _empty(wire: Wire, keys: Keys, *, replace: bool) -> None:
     """Remove the states of this spec, or refuse if there are any."""
     if replace:
@@ -163,7 +129,7 @@ async def _empty(wire: Wire, keys: Keys, *, replace: bool) -> None:
 
 async def _remove(wire: Wire, pattern: bytes) -> None:
     async for found in _scan(wire, pattern):
-        await wire.run(_calls(wire, [("UNLINK", key) for key in found]))
+        await wire.run(calls_of(wire, [("UNLINK", key) for key in found]))
 
 
 async def _scan(wire: Wire, pattern: bytes) -> Any:
@@ -189,35 +155,3 @@ async def _scan(wire: Wire, pattern: bytes) -> Any:
 def _glob(prefix: bytes) -> bytes:
     """Return the glob of Redis that matches everything after a prefix."""
     return re.sub(rb"([\\*?\[\]])", rb"\\\1", prefix) + b"*"
-
-
-def _entries(
-    keys: Keys, history: pl.DataFrame, columns: Columns, first_ms: int, end_ms: int
-) -> Iterator[tuple[list[tuple[bytes, bytes]], float]]:
-    """Yield index entries of the transactions in [first_ms, end_ms), in blocks, with the share that is done."""
-    times = columns.batch.time_ms
-    first, end = np.searchsorted(times, [first_ms, end_ms]).tolist()
-    labels = _known_labels(history, first, end, end_ms)
-    encoded = [[*map(encode_id, entities.ids), NO_ID] for entities in columns.entities]
-    source = (at.HISTORY_SOURCE << at.OFFSET_BITS) + 1
-    for a in range(first, end, _ROWS_PER_BLOCK):
-        b = min(a + _ROWS_PER_BLOCK, end)
-        heads = fixed_parts(np.arange(source + a, source + b), times[a:b].tolist(), times[a:b])
-        # code -1, none, is the last of the encoded ids
-        ids = [[each[c] for c in entities.code[a:b].tolist()] for each, entities in zip(encoded, columns.entities, strict=True)]
-        names = map(keys.index, history["transaction_id"][a:b].to_list())
-        pairs = [
-            (name, b"".join((*parts, labels.get(row, b""))))
-            for row, name, parts in zip(range(a, b), names, zip(heads, *ids, strict=True), strict=True)
-        ]
-        yield pairs, (b - first) / (end - first)
-
-
-def _known_labels(history: pl.DataFrame, first: int, end: int, end_ms: int) -> dict[int, bytes]:
-    """Return row -> encoded label of the frauds known before `end_ms`."""
-    source = (at.HISTORY_SOURCE << at.OFFSET_BITS) + 1
-    part = history[first:end].select("is_fraud", "label_time_ms").with_row_index("row", offset=first)
-    known = part.filter(pl.col("is_fraud") & (pl.col("label_time_ms") < end_ms))
-    return {
-        row: encode_label(source + row, label_ms, is_fraud=True, change=1) for row, _, label_ms in known.iter_rows()
-    }  # fmt: skip

@@ -104,8 +104,8 @@ async def _rebuild(settings: "Settings", frame: Any, places: "list[PartitionOffs
     try:
         with progress_bar("rebuilding") as progress:
             found = await rebuild_states(
-                wire, keys, frame, rates_of(settings), end_ms=end_ms, index_days=settings.features.index_days, replace=replace,
-                progress=progress,
+                wire, keys, frame, rates_of(settings), end_ms=end_ms, index_days=settings.features.index_days,
+                index_max_bytes=settings.features.index_max_bytes, replace=replace, progress=progress,
             )  # fmt: skip
         await wire.everywhere([library()])
         log = RedisLog(wire, keys, IndexBudget(0, settings.features.index_days))

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from features.columns import columns_of
 from features.currency import Rates
 from features.history import SCHEMA, normalised
+from features.index_budget import IndexBudget
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import replay
@@ -58,7 +59,7 @@ def test_a_hundred_thousand_pairs_in_redis_differ_in_no_bit(history, redis_url):
         client = Redis.from_url(redis_url)
         wire = SingleWire(client)
         await wire.everywhere([library()])
-        served = await serve(FeatureStore(RedisLog(wire, KEYS, index_ttl_s=1_000), KEYS, SETTINGS, RATES), part, 0, chunk=256)
+        served = await serve(FeatureStore(RedisLog(wire, KEYS, IndexBudget(0, 1)), KEYS, SETTINGS, RATES), part, 0, chunk=256)
         await wire.close()
         await client.aclose()
         return served
