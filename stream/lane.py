@@ -49,6 +49,8 @@ class Lane:
         self._end = end
         self._on_delivered = on_delivered
         self._is_applying = False
+        self._applied_chunks: list[Chunk] = []
+        """Applied, not published yet."""
         self._applied: asyncio.Queue[tuple[Chunk, Answers]] = asyncio.Queue(maxsize=1)
         self._answered: asyncio.Queue[tuple[Chunk, list[Message]]] = asyncio.Queue(maxsize=1)
         self._deliveries: asyncio.Queue[tuple[Chunk, Awaitable[None], float]] = asyncio.Queue()
@@ -61,6 +63,7 @@ class Lane:
                 if not chunk.is_void:
                     answers = await retrying(partial(self._apply, chunk), chunk.topic)
                     if answers is not None:
+                        self._applied_chunks.append(chunk)
                         await self._applied.put((chunk, answers))
         except Exception as error:
             self._fail(error)
@@ -121,9 +124,12 @@ class Lane:
             chunk, messages = await self._answered.get()
             begin_s = time.perf_counter()
             try:
+                chunk.is_taken = True
                 if not await retrying(partial(self._recorded, chunk, messages), "answer journal"):
+                    self._applied_chunks.remove(chunk)
                     continue
                 deliveries = await self._publisher.publish(messages)
+                self._applied_chunks.remove(chunk)
             except Exception as error:
                 self._fail(error)
                 raise
@@ -145,15 +151,17 @@ class Lane:
         if chunk.is_void:
             return False
         try:
-            return await self._record(messages)
+            is_recorded = await self._record(messages)
+            chunk.is_taken = True
         except Unavailable:
-            chunk.is_taken = False
             if self._outage is not None:
                 self._outage.failed()
             if self._is_degrading:  # applied and answered in full, but not recorded
-                chunk.is_taken = True
                 return True
+            for waiting in self._applied_chunks:  # this one and those behind it: as above, stopping does not wait for them
+                waiting.is_taken = False
             raise
+        return is_recorded
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, StaleTopic):

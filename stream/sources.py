@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.errors import Unavailable
 from features.layout import OFFSET_BITS
 from stream.records import Record, TopicPartition
 
@@ -56,10 +57,17 @@ class Sources:
         return self._ids[place]
 
     def of(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return source id << 48 | offset of each record, int64 (n,)."""
+        """Return source id << 48 | offset of each record, int64 (n,).
+
+        Raises:
+            Unavailable: The partitions were assigned in an outage and have no ids yet.
+        """
         ids = self._ids
-        return np.fromiter(
-            ((ids[r.topic, r.partition] << OFFSET_BITS) | r.offset for r in records),  # type: ignore[index]  # a TopicPartition equals its tuple
-            np.int64,
-            len(records),
-        )
+        try:
+            return np.fromiter(
+                ((ids[r.topic, r.partition] << OFFSET_BITS) | r.offset for r in records),  # type: ignore[index]  # a TopicPartition equals its tuple
+                np.int64,
+                len(records),
+            )
+        except KeyError as error:
+            raise Unavailable(f"partition {error} was assigned without Redis: positions are still to be read") from None
