@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 @click.option("--to", "to_ms", type=TIME_MS, help="State as of this moment (not included); default: the history's end.")
 @click.option("--replace", is_flag=True, help="Remove the states of this feature spec first.")
 @click.option(
-    "--go-on", type=click.Choice(["time", "committed", "none"]), default="time", show_default=True,
-    help="Where workers go on in Kafka: at what was appended from --to on; at what they committed (HISTORY holds exactly what is before); "
-    "none: wherever they are, nothing is written.",
+    "--go-on", type=click.Choice(["archive", "time", "committed", "none"]),
+    help="Where workers go on in Kafka. archive: HISTORY is an archive, where it and the commits of the workers end (the default for an "
+    "archive without --to); time: at what was appended from --to on (else the default); committed: at what the workers "
+    "committed (HISTORY holds exactly what is before); none: wherever they are, nothing is written.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.pass_context
 def command(
-    context: click.Context, history: Path, from_ms: int | None, to_ms: int | None, *, replace: bool, go_on: str, as_json: bool
+    context: click.Context, history: Path, from_ms: int | None, to_ms: int | None, *, replace: bool, go_on: str | None, as_json: bool
 ) -> None:
     """Write the feature state of HISTORY (a Parquet file or a folder of them) into Redis, and where workers go on in Kafka.
 
@@ -38,7 +39,9 @@ def command(
     Example:
       weir rebuild var/history.parquet --to 2026-03-01
       weir produce var/history.parquet --from 2026-03-01 --full-speed
+      weir rebuild var/archive
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from features.archive_cut import has_places
     from features.history import read_history
     from service.context import settings_of
 
@@ -48,8 +51,13 @@ def command(
         frame = frame.filter(frame["event_time_ms"] >= from_ms)
     if frame.is_empty():
         raise click.ClickException(f"{history} holds no transaction in this range")
-    end_ms = to_ms if to_ms is not None else int(frame["event_time_ms"][-1]) + 1
-    places = _places(settings, go_on, end_ms)
+    if go_on is None:
+        go_on = "archive" if to_ms is None and has_places(frame) else "time"
+    if go_on == "archive":
+        frame, places, end_ms = _cut(settings, frame, to_ms)
+    else:
+        end_ms = to_ms if to_ms is not None else int(frame["event_time_ms"][-1]) + 1
+        places = _places(settings, go_on, end_ms)
     counts = asyncio.run(_rebuild(settings, frame, places, end_ms=end_ms, replace=replace))
     if as_json:
         click.echo(json.dumps(counts | {"to_ms": end_ms, "positions": len(places)}))
@@ -59,6 +67,23 @@ def command(
         f"{counts['index_entries']:,} transactions in the decision index; workers go on "
         + (f"where {len(places)} positions say" if places else "where they committed")
     )
+
+
+def _cut(settings: "Settings", frame: Any, to_ms: int | None) -> "tuple[Any, list[PartitionOffset], int]":
+    """Return an archive's history up to the commits of the workers, where it ends, and the moment of the states."""
+    import polars as pl
+
+    from features.archive_cut import cut_at, has_places
+
+    if to_ms is not None or not has_places(frame):
+        raise click.UsageError(
+            "--go-on archive takes all of an archive of `weir archive`: leave out --to, or choose another place to go on"
+        )
+    committed = _places(settings, "committed", 0)
+    cut = cut_at(frame, {(place.topic_uuid, place.partition): place.offset for place in committed})
+    newest_ms = max(int(times[0] or 0) for times in cut.history.select(pl.col("event_time_ms", "label_time_ms").max()))
+    places = [place._replace(offset=cut.next_offsets[place.topic_uuid, place.partition]) for place in committed]
+    return cut.history, places, newest_ms + 1
 
 
 def _places(settings: "Settings", go_on: str, end_ms: int) -> "list[PartitionOffset]":

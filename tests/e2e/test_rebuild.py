@@ -77,9 +77,10 @@ class Stream:
 
     def play(self, first: int, end: int) -> None:
         """Send rows and labels in their order, from one phase to another."""
-        edges = [first, *(phase for phase in (TOLD, TOLD_AGAIN) if first < phase < end), end]
+        phases = (STREAMED, TOLD, TOLD_AGAIN)
+        edges = [first, *(phase for phase in phases if first < phase < end), end]
         for a, b in pairwise(edges):
-            if a in (TOLD, TOLD_AGAIN):
+            if a in phases and a > first:
                 self.tell(a)
                 self.wait()
             self.send(a, b)
@@ -97,13 +98,13 @@ def served(installation: Installation) -> dict[str, bytes]:
     return found
 
 
-def assert_as_if_nothing_had_happened(installation: Installation, history: pl.DataFrame) -> None:
+def assert_as_if_nothing_had_happened(installation: Installation, history: pl.DataFrame, *, first: int = STREAMED) -> None:
     vectors = replay(history, installation.settings.features.definition(), Rates("EUR"))
     found = served(installation)
 
     names = history["transaction_id"].to_list()
-    assert sorted(found) == sorted(names[STREAMED:])
-    for row in range(STREAMED, N):
+    assert sorted(found) == sorted(names[first:])
+    for row in range(first, N):
         assert found[names[row]] == vectors[row].astype("<f4").tobytes(), f"row {row}"
 
 
@@ -153,6 +154,28 @@ def test_a_rebuild_to_the_streams_beginning_has_the_stream_applied_again_and_ans
 
     assert_as_if_nothing_had_happened(one_partition, history)
     assert one_partition.n_records("scores.v1") == N - STREAMED
+
+
+def test_a_rebuild_from_the_archive_holds_what_was_committed_and_nothing_else(one_partition, trained, tmp_path):
+    """The archive is ahead of the worker: what the worker has not committed yet is left for the stream."""
+    history, archive = labelled(trained.history, are_told_while_streaming=True), str(tmp_path / "archive")
+    stream = Stream(one_partition, history)
+    worker = one_partition.start_worker()
+    stream.play(0, EMPTIED)
+    assert one_partition.stop(worker) == 0
+    stream.send(EMPTIED, TOLD_AGAIN)
+    one_partition.weir("archive", "--directory", archive, "--until-end")
+
+    empty(one_partition)
+    rebuilt = one_partition.json("rebuild", archive)
+    one_partition.start_worker()
+    stream.wait()
+    stream.tell(TOLD_AGAIN)
+    stream.wait()
+    stream.play(TOLD_AGAIN, N)
+
+    assert (rebuilt["positions"], rebuilt["index_entries"]) == (2, EMPTIED)
+    assert_as_if_nothing_had_happened(one_partition, history, first=0)
 
 
 def format_ms(history: pl.DataFrame, row: int) -> str:
