@@ -25,10 +25,10 @@ DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
 
-.PHONY: help demo setup test fmt lint types arch unit integration e2e bench up down clean
+.PHONY: help demo setup test fmt lint types arch unit integration e2e crash-matrix bench docs up down clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUN) ## everything on this machine: Kafka, Redis, a trained model, live alerts; ARGS="--minutes 3"
 	@exec $(BIN)/weir demo $(ARGS)
@@ -70,11 +70,17 @@ integration: setup ## tests with a real Kafka and a real Redis
 e2e: setup ## the whole service: crashes, restarts, rebalances
 	$(BIN)/pytest -q tests/e2e
 
+crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
+	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)
+
 bench: setup ## throughput and latency; ARGS are handed on
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 up: $(RUN) ## start the embedded Kafka and Redis in the background
 	@exec $(BIN)/weir up
+
+docs: setup ## generate docs/features.md from the features' list
+	@$(BIN)/python -m features.reference > docs/features.md.new && mv docs/features.md.new docs/features.md
 
 down: ## stop them
 	@if [ -x $(BIN)/weir ]; then exec $(BIN)/weir down; fi

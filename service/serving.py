@@ -29,7 +29,7 @@ from stream.parked_labels import ParkedLabels
 from stream.pipeline import OutputTopics, TransactionPipeline
 from stream.positions import Positions
 from stream.publisher import Publisher
-from stream.records import TopicPartition
+from stream.records import Committed, TopicPartition
 from stream.sources import Sources
 from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
 from stream.worker import Lags, Pipelines
@@ -142,8 +142,11 @@ class Serving:
             self._positions.horizon_ms, labels_topic=self._connection.topic(LABELS), replicated=replicated, gate=self._gate,
         )  # fmt: skip
 
-    async def _assigned(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
+    async def _assigned(
+        self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, Committed | None]
+    ) -> Mapping[TopicPartition, int]:
         starts = await self._positions.assign(uuids, committed)
+        self._transactions.assigned(committed)
         if not self._outage.is_on:
             await self._waiting.assign(uuids, list(committed))
         return starts

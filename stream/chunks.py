@@ -117,6 +117,19 @@ class Flow:
                 found[tp] = chunk.ends[tp]
         return found
 
+    def answered(self) -> dict[TopicPartition, int]:
+        """Return the end of each partition's answered prefix, where a part of it is not applied."""
+        found = {}
+        for tp, queue in self._uncommitted.items():
+            is_applied = True
+            for chunk in queue:
+                if not chunk.is_acknowledged:
+                    break
+                is_applied &= not chunk.is_unapplied
+                if not is_applied:
+                    found[tp] = chunk.ends[tp]
+        return found
+
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Forget the chunks below `offsets`: the broker has accepted them."""
         for tp, offset in offsets.items():

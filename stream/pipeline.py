@@ -21,7 +21,7 @@ from features.store import Observed
 from monitoring.metrics import Metrics
 from stream.dead_letter import dead_letter
 from stream.journal_ring import Answer
-from stream.records import Answers, Message, Record, TopicPartition
+from stream.records import Answers, Committed, Message, Record, TopicPartition
 from stream.sources import Sources
 
 _SHARE_STEPS = 1 << 32
@@ -140,6 +140,7 @@ class TransactionPipeline:
         self._reasons_budget_ms = reasons_budget_ms
         self._releases: dict[str, int] = {}
         self._unapplied: dict[TopicPartition, dict[int, str]] = {}
+        self._answered_elsewhere: dict[TopicPartition, int] = {}
         self._recent: deque[tuple[NDArray[np.int64], list[bytes]]] = deque(maxlen=_RECENT_CHUNKS)
 
     async def process(self, records: Sequence[Record]) -> Answers:
@@ -283,10 +284,17 @@ class TransactionPipeline:
                 kept.append(record)
         return kept, transactions, dead
 
+    def assigned(self, committed: Mapping[TopicPartition, Committed | None]) -> None:
+        """Note what other workers answered in an outage, of the partitions assigned now."""
+        found = {tp: each for tp, each in committed.items() if each is not None}
+        self._unapplied = {tp: outcomes for tp, outcomes in self._unapplied.items() if tp in committed}
+        self._answered_elsewhere = {tp: each.answered for tp, each in found.items() if each.answered > each.offset}
+
     def _degraded_outcome(self, record: Record) -> str | None:
-        """Return how a record was answered in an outage ("": it was rejected); None: it was not."""
-        found = self._unapplied.get(TopicPartition(record.topic, record.partition))
-        return None if not found else found.get(record.offset)
+        """Return how a record was answered in an outage ("": it was rejected, "?": not known here); None: it was not."""
+        place = TopicPartition(record.topic, record.partition)
+        found = self._unapplied.get(place, {}).get(record.offset)
+        return "?" if found is None and record.offset < self._answered_elsewhere.get(place, 0) else found
 
     def _answer(
         self, records: Sequence[Record], transactions: Sequence[Transaction], batch: Batch, observed: Observed, answers: Answered,
@@ -309,7 +317,7 @@ class TransactionPipeline:
                 place = tuple(positions[i])
                 row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, place, vector)
                 messages.append(Message(topics.features, key, encode_row(row), partition))
-            degraded = self._degraded_outcome(record) if self._unapplied else None
+            degraded = self._degraded_outcome(record) if self._unapplied or self._answered_elsewhere else None
             if degraded is not None:
                 if degraded == outcome or not is_applied:
                     continue

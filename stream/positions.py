@@ -11,7 +11,7 @@ from stream.gate import Gate
 from stream.journal import Answered, Journal
 from stream.journal_ring import Answer, Start
 from stream.outage import Outage
-from stream.records import Message, Record, TopicPartition
+from stream.records import Committed, Message, Record, TopicPartition
 from stream.sources import Sources
 
 #: What the last fetch has not seen yet may be this old, and brokers' clocks may differ by it.
@@ -114,7 +114,7 @@ class Positions:
         self.problem = ""
         """Why nothing is consumed, in one sentence; "" = all is well."""
 
-    async def assign(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
+    async def assign(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, Committed | None]) -> Mapping[TopicPartition, int]:
         """Return where consumption has to start earlier than committed; see `stream.records.OnAssigned`.
 
         Raises:
@@ -126,10 +126,10 @@ class Positions:
             self._outage.failed()
             if not self._outage.is_on or self.problem:
                 raise
-            self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
+            self._answered = {tp: found.offset for tp, found in committed.items() if found is not None}
             return {}  # transactions are answered without states; the seek after the outage looks again
 
-    async def _look(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> Mapping[TopicPartition, int]:
+    async def _look(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, Committed | None]) -> Mapping[TopicPartition, int]:
         async with self._gate.shut():
             generation = await self._store.begin()
             await self._sources.assign(uuids, list(committed))
@@ -137,18 +137,19 @@ class Positions:
             markers = await self._read.read(list(ids.values()))
             await self._check_alive(committed)
             starts = {tp: found.next_offset for tp in committed if (found := markers[ids[tp]]) is not None}
-            begin = {tp: min(offset or 0, starts.get(tp, offset or 0)) for tp, offset in committed.items()}
+            offsets = {tp: starts.get(tp, 0) if found is None else found.offset for tp, found in committed.items()}
+            begin = {tp: min(offset, starts.get(tp, offset)) for tp, offset in offsets.items()}
             mine = {tp.partition: Start(ids[tp], begin[tp]) for tp in committed if tp.topic == self._topics[0]}
             self._store.open_for(generation)
             await self._journal.load(mine)
-            self._answered = {tp: offset for tp, offset in committed.items() if offset is not None}
+            self._answered = {tp: found.offset for tp, found in committed.items() if found is not None}
             self._next, self._uuid = begin, uuids.get(self._topics[0])
             for tp in committed:  # what was applied in between is applied again
                 self._applied_ms.pop(tp, None)
             self._outage.over()
         for tp, offset in begin.items():
-            if offset < (committed[tp] or 0):
-                log.warning("states_lost_records", topic=tp.topic, partition=tp.partition, from_offset=offset, committed=committed[tp])
+            if offset < offsets[tp]:
+                log.warning("states_lost_records", topic=tp.topic, partition=tp.partition, from_offset=offset, committed=offsets[tp])
         return starts
 
     async def before_commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
@@ -213,11 +214,11 @@ class Positions:
             return True
         return await self._journal.write(_answered(scores))
 
-    async def _check_alive(self, committed: Mapping[TopicPartition, int | None]) -> None:
+    async def _check_alive(self, committed: Mapping[TopicPartition, Committed | None]) -> None:
         if not await self._read.is_emptied():
             self.problem = ""
             return
-        if any(offset for offset in committed.values()):
+        if any(found is not None and found.offset for found in committed.values()):
             self.problem = (
                 "Redis holds no state, though transactions were committed: it was emptied. "
                 "Nothing is consumed until `weir rebuild HISTORY` has built the states anew"

@@ -65,9 +65,19 @@ acknowledged before the broker has confirmed every message returned.
 Degrade = Callable[[Sequence[Record]], Answers]
 """Answers records without applying them; they come again once they can be applied."""
 
-OnAssigned = Callable[[Mapping[str, str], Mapping[TopicPartition, int | None]], Awaitable[Mapping[TopicPartition, int]]]
-"""Told of an assignment, or of a seek, before its first chunk: topic -> UUID, and the committed offset (None: there is none)
-of each partition now assigned. Returns where to start earlier than committed. May raise `Unavailable`."""
+
+class Committed(NamedTuple):
+    """What a consumer group has committed of a partition."""
+
+    offset: int
+    """The next to read."""
+    answered: int
+    """Everything below was answered, from `offset` on in an outage: without being applied."""
+
+
+OnAssigned = Callable[[Mapping[str, str], Mapping[TopicPartition, Committed | None]], Awaitable[Mapping[TopicPartition, int]]]
+"""Told of an assignment, or of a seek, before its first chunk: topic -> UUID, and what is committed (None: nothing) of each
+partition now assigned. Returns where to start, if not at the committed offset. May raise `Unavailable`."""
 
 Recorder = Callable[[Sequence[Message]], Awaitable[bool]]
 """Records answers before they are published. False: they are not ours any more and must not be published. May raise

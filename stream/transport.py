@@ -26,7 +26,7 @@ from domain.errors import StaleTopic, Unavailable
 from stream.backoff import retrying
 from stream.chunks import Chunk, Flow
 from stream.ending import End, ExitCode
-from stream.records import BeforeCommit, OnAssigned, OnCommitted, Record, TopicPartition
+from stream.records import BeforeCommit, Committed, OnAssigned, OnCommitted, Record, TopicPartition
 from stream.topic_identity import TopicIdentity
 from stream.transport_thread import ChunkThread, ConsumerSettings, Health
 
@@ -67,6 +67,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         self._epoch = 0
         self._is_announced = asyncio.Event()
         self._seeking = asyncio.Lock()
+        self._bases: dict[TopicPartition, int] = {}
+        self._told: Mapping[TopicPartition, int] = {}
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkThread:
@@ -151,8 +153,14 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
     async def _commit_tps(self, tps: Any, start_new_transaction: bool) -> bool:  # noqa: ARG002, FBT001 - Faust's signature
         assigned = self.assignment()
         offsets = {tp: end for flow in self.flows.values() for tp, end in flow.committable().items() if tp in assigned}
-        if not offsets or not await self._may_commit(offsets) or not await self._thread.commit(offsets, self._uuids):
+        answered = {tp: end for flow in self.flows.values() for tp, end in flow.answered().items() if tp in assigned}
+        if not offsets or not await self._may_commit(offsets):
+            await self._tell_answered(answered)
             return False
+        if not await self._thread.commit(offsets, self._uuids, answered):
+            return False
+        self._bases.update(offsets)
+        self._told = answered
         for flow in self.flows.values():
             flow.committed({tp: end for tp, end in offsets.items() if tp.topic == flow.topic})
         if self.settings.on_committed is not None:
@@ -160,6 +168,15 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         if self.settings.on_lag is not None:
             self.settings.on_lag(self._thread.lags(offsets))
         return True
+
+    async def _tell_answered(self, answered: Mapping[TopicPartition, int]) -> None:
+        """Commit the offsets that are committed again, with how far records behind them are answered in an outage.
+
+        So whoever gets these partitions next knows that their answers are second ones.
+        """
+        offsets = {tp: self._bases.get(tp, 0) for tp in answered}
+        if answered and answered != self._told and await self._thread.commit(offsets, self._uuids, answered):
+            self._told = answered
 
     async def _may_commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
         try:
@@ -195,6 +212,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
             self._epoch = await self._thread.reposition(starts)
             self._void()
             self._uuids = uuids
+            self._bases = {tp: start for tp, start in starts.items() if start is not None}
+            self._told = {}
             if generation == self.app.consumer_generation_id:
                 self._is_announced.set()
                 log.info("partitions_assigned", partitions=[f"{tp.topic}:{tp.partition}" for tp in sorted(starts)])
@@ -221,10 +240,13 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         for flow in self.flows.values():
             flow.void()
 
-    async def _starts(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int | None]:
+    async def _starts(
+        self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, Committed | None]
+    ) -> dict[TopicPartition, int | None]:
         on_assigned = self.settings.on_assigned
+        offsets = {tp: None if found is None else found.offset for tp, found in committed.items()}
         if not committed or on_assigned is None:
-            return dict(committed)
+            return offsets
 
         async def ask() -> Mapping[TopicPartition, int]:
             if self.transport.app.should_stop:  # stopping does not wait for the other side to come back
@@ -239,7 +261,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
             log.exception("announcing_failed")
             self.settings.end(ExitCode.FAILED, f"announcing the assignment failed: {error!r}")
             raise
-        return {tp: earlier.get(tp) if offset is None else min(offset, earlier.get(tp, offset)) for tp, offset in committed.items()}
+        return {tp: earlier.get(tp) if offset is None else min(offset, earlier.get(tp, offset)) for tp, offset in offsets.items()}
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         """Let chunks that have begun end and be committed, then forget the rest: it comes again, here or elsewhere."""

@@ -13,7 +13,7 @@ from faust.tables.recovery import RebalanceAgain
 from faust.transport.drivers import aiokafka as driver
 
 from stream.connection import LARGEST_REQUEST_BYTES, KafkaConnection
-from stream.records import Record, TopicPartition
+from stream.records import Committed, Record, TopicPartition
 
 #: Longest wait of the broker for new records. It bounds how long one topic's wait may hold back another's resume.
 _FETCH_MAX_WAIT_MS: Final = 250
@@ -92,8 +92,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         wanted = self._fetch(list(partitions), is_urgent=is_urgent, timeout_s=timeout_s)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(wanted, self.thread_loop))
 
-    async def committed(self, uuids: Mapping[TopicPartition, str | None]) -> dict[TopicPartition, int | None]:
-        """Return the committed offset of every assigned partition; None where there is no valid one.
+    async def committed(self, uuids: Mapping[TopicPartition, str | None]) -> dict[TopicPartition, Committed | None]:
+        """Return what is committed of every assigned partition; None where there is no valid one.
 
         A committed offset is valid only for the topic whose UUID was stored with it.
 
@@ -103,7 +103,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         Raises:
             RebalanceAgain: The assignment changed meanwhile; another repositioning follows.
         """
-        found: dict[TopicPartition, int | None] = await self.call_thread(self._committed, uuids)
+        found: dict[TopicPartition, Committed | None] = await self.call_thread(self._committed, uuids)
         return found
 
     async def reposition(self, starts: Mapping[TopicPartition, int | None]) -> int:
@@ -121,9 +121,15 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         epoch: int = await self.call_thread(self._reposition, starts)
         return epoch
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str] | None = None) -> bool:
-        """Tell whether the broker accepted `offsets`, all of them; the topics' UUIDs are stored with them."""
-        done: bool = await self.call_thread(self._commit, offsets, uuids or {})
+    async def commit(
+        self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str] | None = None,
+        answered: Mapping[TopicPartition, int] | None = None,
+    ) -> bool:  # fmt: skip
+        """Tell whether the broker accepted `offsets`, all of them.
+
+        The topics' UUIDs are stored with them, and up to where records behind them are answered without being applied.
+        """
+        done: bool = await self.call_thread(self._commit, offsets, uuids or {}, answered or {})
         return done
 
     def lags(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
@@ -173,13 +179,13 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             stale.setdefault(tp, []).extend(records)
         return stale
 
-    async def _committed(self, uuids: Mapping[TopicPartition, str | None]) -> dict[TopicPartition, int | None]:
+    async def _committed(self, uuids: Mapping[TopicPartition, str | None]) -> dict[TopicPartition, Committed | None]:
         client = self._ensure_consumer()
         assigned = client.assignment()
         committed = await client._coordinator.fetch_committed_offsets(list(assigned))  # noqa: SLF001 - the public way hides the metadata
         if client.assignment() != assigned or assigned != uuids.keys():
             raise RebalanceAgain
-        found = {TopicPartition(*tp): committed[tp].offset if _is_valid(committed.get(tp), uuids.get(tp)) else None for tp in assigned}
+        found = {TopicPartition(*tp): _decoded(committed.get(tp), uuids.get(tp)) for tp in assigned}
         if forgotten := [f"{tp.topic}:{tp.partition}" for tp, offset in found.items() if offset is None and tp in committed]:
             log.warning("offsets_were_of_another_topic", partitions=forgotten)
         return found
@@ -196,9 +202,16 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             client.seek(tp, first[tp] if tp in first else starts[tp])
         return self.epoch
 
-    async def _commit(self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str]) -> bool:
+    async def _commit(
+        self, offsets: Mapping[TopicPartition, int], uuids: Mapping[str, str], answered: Mapping[TopicPartition, int]
+    ) -> bool:
         client = self._ensure_consumer()
-        marked = {_client_partition(tp): OffsetAndMetadata(offset, uuids.get(tp.topic, "")) for tp, offset in offsets.items()}
+        marked = {}
+        for tp, offset in offsets.items():
+            parts = [uuids.get(tp.topic, "")]
+            if answered.get(tp, 0) > offset:
+                parts.append(str(answered[tp]))
+            marked[_client_partition(tp)] = OffsetAndMetadata(offset, " ".join(parts))
         try:
             await client.commit(marked)
         except (KafkaError, ValueError) as error:
@@ -211,6 +224,11 @@ def _client_partition(tp: TopicPartition) -> aiokafka.TopicPartition:
     return aiokafka.TopicPartition(tp.topic, tp.partition)
 
 
-def _is_valid(committed: Any, uuid: str | None) -> bool:
-    """Tell whether an offset was committed for this topic; without a UUID (another tool's commit) it is trusted."""
-    return committed is not None and committed.metadata in {"", uuid}
+def _decoded(committed: Any, uuid: str | None) -> Committed | None:
+    """Return what was committed for this topic, None for another; without a UUID (another tool's commit) it is trusted."""
+    if committed is None:
+        return None
+    found_uuid, _, answered = committed.metadata.partition(" ")
+    if found_uuid not in {"", uuid}:
+        return None
+    return Committed(committed.offset, max(committed.offset, int(answered)) if answered.isdecimal() else committed.offset)

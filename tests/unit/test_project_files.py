@@ -14,7 +14,7 @@ from service import cli
 from service.settings import environment_name, names
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ["demo", "test", "setup", "fmt", "lint", "types", "arch", "unit", "integration", "e2e", "bench", "up", "down", "clean", "help"]
+TARGETS = ["demo", "test", "setup", "fmt", "lint", "types", "arch", "unit", "integration", "e2e", "bench", "docs", "up", "down", "clean", "help"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
