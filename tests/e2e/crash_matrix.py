@@ -34,7 +34,7 @@ from simulate.generate import generate
 from tests.e2e.crash_worker import SIDES
 from tests.e2e.crash_world import World, make_world
 from tests.e2e.exactness import Findings, await_parked, examine
-from tests.e2e.installation import REPOSITORY, Installation
+from tests.e2e.installation import REPOSITORY, Installation, until
 
 N_WORKERS = 3
 N_SPARES = 3
@@ -86,7 +86,7 @@ class Worker:
     def join(self, point: Point | None, nth: int) -> None:
         """Begin to work, and die at `point` the `nth` time."""
         self.point = point
-        at = _NEVER if point in (None, RANDOM) else f"{':'.join(point or ())}:{nth}"
+        at = _NEVER if point is None or point == RANDOM else f"{point[0]}:{point[1]}:{nth}"
         assert self.process.stdin is not None
         self.process.stdin.write(f"{at}\n".encode())
         self.process.stdin.flush()
@@ -143,10 +143,9 @@ class Driver:
         Raises:
             AssertionError: Nothing was committed for a long time.
         """
-        committed, progress_s, asked_s = -1, time.monotonic(), 0.0
         try:
-            for _ in range(N_WORKERS):
-                self._start()
+            self._start_workers()
+            committed, progress_s, asked_s = -1, time.monotonic(), 0.0
             while True:
                 self._look_after_workers()
                 self._send_batches()
@@ -176,6 +175,14 @@ class Driver:
         self._admin.close()
 
     # -- workers --
+
+    def _start_workers(self) -> None:
+        """Start the first alone: it may have to compile, and the others would compile the same."""
+        self._start()
+        first = self._workers[0]
+        until(lambda: first.is_ready or first.process.poll() is not None, "the first worker is not ready: " + self.installation.logs())
+        while len(self._workers) < N_WORKERS:
+            self._start()
 
     def _start(self, point: Point | None = None) -> None:
         if point is None and self.n_kills + sum(w.point is not None for w in self._workers) < self.storm.n_kills:
@@ -349,9 +356,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="kill workers at every step and check that nothing is lost or counted twice")
     parser.add_argument("--transactions", type=int, default=200_000)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--duplicates", type=float, default=0.0, help="share of the transactions that are sent twice")
+    parser.add_argument("--duplicates", type=float, default=0.005, help="share of the transactions that are sent twice")
     parser.add_argument("--most-approximate", type=float, default=0.001, help="largest share of answers flagged replay_approx")
-    parser.add_argument("--parks-labels", action="store_true", help="labels sent before their transaction must be applied")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep data and logs here; else a temporary folder, removed")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -362,7 +368,7 @@ def main() -> int:
         world = make_world(chosen.transactions, seed=chosen.seed, batch_size=batch_size, again_share=chosen.duplicates)
         driver = Driver(installation, world, Storm(chosen.kills, seed=chosen.seed))
         driver.run(lambda line: print(f"{time.monotonic() - began_s:6.0f} s  {line}", file=sys.stderr, flush=True))
-        found = examine(installation.settings, most_approximate=chosen.most_approximate, parks_labels=chosen.parks_labels)
+        found = examine(installation.settings, most_approximate=chosen.most_approximate, parks_labels=True)
     if chosen.json:
         kills = {":".join(point): n for point, n in driver.kills.items()}
         print(json.dumps({"kills": kills, "figures": found.figures, "violations": found.violations}))

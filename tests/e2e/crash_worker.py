@@ -117,21 +117,7 @@ def watch_redis(reaper: Reaper) -> None:
         original(self, part, n).add_done_callback(lambda _: reaper.kill())
         return asyncio.get_running_loop().create_future()
 
-    Line.send = send  # type: ignore[method-assign]  # the purpose of this module
-    from features.redis_log import RedisLog
-
-    if hasattr(RedisLog, "_exchange"):
-        exchanged = RedisLog._exchange
-
-        async def exchange(self: Any, packed: bytes, n_answers: int) -> Any:
-            due = due_prefix(reaper, pattern, packed)
-            if due is not None:
-                if due[1]:
-                    await exchanged(self, *due)
-                reaper.kill()
-            return await exchanged(self, packed, n_answers)
-
-        RedisLog._exchange = exchange
+    Line.send = send
 
 
 def watch_publisher(reaper: Reaper) -> None:
@@ -150,7 +136,7 @@ def watch_publisher(reaper: Reaper) -> None:
             reaper.kill()
         return _die_after(reaper, delivered) if is_due else delivered
 
-    Publisher.publish = publish  # type: ignore[method-assign]  # see above
+    Publisher.publish = publish
 
 
 async def _die_after(reaper: Reaper, delivered: Awaitable[None]) -> None:
@@ -173,7 +159,7 @@ def watch_commits(reaper: Reaper) -> None:
             reaper.kill()
         return done
 
-    ChunkThread._commit = commit  # type: ignore[method-assign]  # see above
+    ChunkThread._commit = commit
 
 
 def name_client(name: str) -> None:

@@ -23,6 +23,7 @@ from features import layout as at
 from features.batch import Batch, batch_of
 from features.codec import checkpoint_words, decode, encode, is_sound
 from features.feature_row import FeatureRow, decode_row
+from features.index import FIXED
 from features.kernel import apply, evaluate, new_workspace, wake
 from features.keys import Keys, bucket
 from features.pairs import Grouping
@@ -98,6 +99,8 @@ def examine(settings: Settings, *, most_approximate: float = 0.05, parks_labels:
     sent = Sent(*(dict(part) for part in (_transactions(settings), _labels(settings))))
     _examine_answers(settings, sent, found, most_approximate)
     logged = _read_rows(settings, found, has_lost_writes=has_lost_writes)
+    if has_lost_writes:
+        _drop_lost_labels(settings, sent, logged)
     _examine_rows(settings, sent, logged, found, parks_labels=parks_labels)
     _examine_states(settings, sent, logged, found)
     return found
@@ -218,6 +221,27 @@ def _is_empty(row: FeatureRow) -> bool:
     return bool(row.flags & _DEGRADED) and max(row.positions) < 0
 
 
+def _drop_lost_labels(settings: Settings, sent: Sent, logged: Logged) -> None:
+    """Drop the rows of labels that changed something before Redis lost it and nothing when they were applied anew."""
+    keys = keys_of(settings)
+    with redis.Redis.from_url(settings.redis.url) as client:
+        sources = Sources(_source_ids(settings, keys, client))
+        for place in [place for place in logged.rows if not place[0]]:
+            row = logged.rows[place]
+            known = dict(_noted_labels(client.get(keys.index(row.transaction_id)) or b""))
+            if known.get(sources.own(place)) == 0:
+                del logged.rows[place]
+
+
+def _noted_labels(entry: bytes) -> Iterator[tuple[int, int]]:
+    """Yield source and change of each label in an index entry."""
+    place = FIXED.itemsize
+    for _ in range(4):
+        place += 2 + int.from_bytes(entry[place : place + 2], "little")
+    for a in range(place, len(entry) - 23, 24):
+        yield int.from_bytes(entry[a : a + 8], "little"), entry[a + 17] - 1
+
+
 def _examine_rows(settings: Settings, sent: Sent, logged: Logged, found: Findings, *, parks_labels: bool) -> None:
     """Every transaction has a row; of several with one id, one counts; labels add up to what the last one says."""
     rows = logged.rows
@@ -301,16 +325,16 @@ class Sources:
         self._parked: dict[Place, int] = {}
 
     def of(self, place: Place) -> int:
-        return self._parked.get(place) or self._own(place)
+        return self._parked.get(place) or self.own(place)
 
-    def _own(self, place: Place) -> int:
+    def own(self, place: Place) -> int:
         is_transaction, partition, offset = place
         return self._ids[f"{TRANSACTIONS.name if is_transaction else LABELS.name}:{partition}"] << at.OFFSET_BITS | offset
 
     def find_parked(self, client: redis.Redis, keys: Keys, logged: Logged) -> None:
         """Find the labels that waited for their transaction: they count under the number that carries them."""
         places = [place for place in logged.rows if not place[0]]
-        names = [b"%b:{%d}:%d" % (keys.parked, bucket(logged.rows[place].transaction_id), self._own(place)) for place in places]
+        names = [b"%b:{%d}:%d" % (keys.parked, bucket(logged.rows[place].transaction_id), self.own(place)) for place in places]
         fates = [fate for a in range(0, len(names), _MGET_KEYS) for fate in client.mget(names[a : a + _MGET_KEYS])]
         for place, fate in zip(places, fates, strict=True):
             if fate is not None and fate.isdigit():

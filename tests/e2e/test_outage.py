@@ -93,7 +93,7 @@ def test_an_outage_with_a_worker_that_joins_and_one_that_leaves_loses_nothing(li
         n_sent = load.stop()
     until(lambda: linked.committed("transactions.v1") == n_sent, "not everything is committed: " + linked.logs())
     await_parked(linked.settings)
-    found = examine(linked.settings, most_approximate=1.0)
+    found = examine(linked.settings, most_approximate=0.1, parks_labels=True)
     print(
         f"{mode}: joined {joined_s:.1f} s, left {left_s:.1f} s and {abandoned_s:.1f} s, resumed {resumed_s:.1f} s", figures(found), sep="\n"
     )
