@@ -28,7 +28,7 @@ BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifier
 .PHONY: help demo setup test fmt lint types arch unit integration e2e crash-matrix bench docs up down clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUN) ## everything on this machine: Kafka, Redis, a trained model, live alerts; ARGS="--minutes 3"
 	@exec $(BIN)/weir demo $(ARGS)
