@@ -116,6 +116,7 @@ class Driver:
         self.misses: Counter[Point] = Counter()
         self.exits: Counter[int] = Counter()
         self.n_rebalances = 0
+        self._wants_rebalance = False
         self._draw = random.Random(storm.seed)
         self._workers: list[Worker] = []
         self._spares: deque[Worker] = deque()
@@ -213,7 +214,7 @@ class Driver:
                 continue
             self._workers.remove(worker)
             is_natural = worker.point == RANDOM and self._draw.random() < 0.5
-            if worker.is_leaving or code != -signal.SIGKILL:
+            if code != -signal.SIGKILL:
                 self.exits[code] += 1
             elif worker.has_killed_itself:
                 self._count_kill(worker.point or RANDOM)
@@ -224,11 +225,12 @@ class Driver:
                 self._forget(worker.name)
             if len(self._workers) < N_WORKERS:
                 self._start()
+        if self._wants_rebalance:
+            self._rebalance()
 
     def _count_kill(self, point: Point) -> None:
         self.kills[point] += 1
-        if self.n_kills % self.storm.rebalance_every == 0:
-            self._rebalance()
+        self._wants_rebalance |= self.n_kills % self.storm.rebalance_every == 0
 
     def _maybe_kill(self, worker: Worker) -> None:
         """Kill from outside what is to die at random, or does not come to its point."""
@@ -243,13 +245,14 @@ class Driver:
 
     def _rebalance(self) -> None:
         """Let a fourth worker join, and one that runs leave."""
-        self._start()
-        running = [w for w in self._workers if w.is_ready and not w.is_leaving]
+        running = [w for w in self._workers if not w.is_leaving and w.is_ready]
         if running:
             worker = self._draw.choice(running)
+            self._start()
             worker.is_leaving = True
             worker.process.send_signal(signal.SIGTERM)
             self.n_rebalances += 1
+            self._wants_rebalance = False
 
     def _forget(self, name: str) -> None:
         """Remove a dead worker's membership, as its supervisor's restart would with a static one."""

@@ -6,7 +6,7 @@ twin needs nothing of the worker but the places that the feature rows tell.
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -80,7 +80,7 @@ class EntityLog(NamedTuple):
 
     kind: int
     records: np.ndarray
-    """(n,) of layout.RECORD, in the order of application if `is_ordered`, else by time."""
+    """(n,) of layout.RECORD, in the order of application; if not `is_ordered`, in one that fits what is known of it."""
     vectors: list[bytes]
     """Served vector of each record; empty = not to be compared."""
     is_ordered: bool
@@ -395,19 +395,33 @@ def _entity_log(parts: Sequence[tuple[int, np.ndarray, list[FeatureRow]]]) -> En
     kind = parts[0][0]
     records = np.concatenate([records for _, records, _ in parts])
     rows = [row for _, _, rows in parts for row in rows]
-    n = len(rows)
     places = np.array([-1 if row.flags & _APPROXIMATE else row.positions[kind] for row in rows], np.int64)
-    known = places >= 0
-    gaps = np.setdiff1d(np.arange(n), places[known])
-    lost = np.flatnonzero(~known)
-    is_ordered = len(gaps) == len(lost) and (len(lost) <= 1 or len(set((records["source"][lost] >> at.OFFSET_BITS).tolist())) == 1)
-    if is_ordered:  # what was lost of one partition lies in the order of its offsets
-        places[lost[np.argsort(records["source"][lost])]] = gaps
-        order = np.argsort(places)
-    else:
-        order = np.lexsort((records["source"], records["time_ms"]))
-    vectors = [rows[i].vector if is_ordered and known[i] else b"" for i in order.tolist()]
+    is_known = places >= 0
+    is_ordered = _find_lost_places(records["source"].astype(np.int64), places)
+    order = np.argsort(places, kind="stable")
+    vectors = [rows[i].vector if is_ordered and is_known[i] else b"" for i in order.tolist()]
     return EntityLog(kind, records[order], vectors, is_ordered)
+
+
+def _find_lost_places(source: np.ndarray, places: np.ndarray) -> bool:
+    """Fill in places that are -1, so that each source's records are in the order of their offsets; tell whether only one way fits."""
+    lost = np.flatnonzero(places < 0)
+    gaps = np.setdiff1d(np.arange(len(places)), places)
+    waiting: dict[int, deque[tuple[int, int, int]]] = defaultdict(deque)
+    for i in lost[np.argsort(source[lost])].tolist():
+        mine = (source >> at.OFFSET_BITS == source[i] >> at.OFFSET_BITS) & (places >= 0)
+        after = int(places[mine & (source < source[i])].max(initial=-1))
+        before = int(places[mine & (source > source[i])].min(initial=len(places)))
+        waiting[int(source[i]) >> at.OFFSET_BITS].append((before, after, i))
+    is_only = len(gaps) == len(lost)
+    for gap in gaps.tolist():
+        fitting = [queue for queue in waiting.values() if queue and queue[0][1] < gap]
+        is_only &= len(fitting) == 1
+        if fitting:
+            before, _, i = min(fitting, key=lambda queue: queue[0]).popleft()
+            is_only &= gap < before
+            places[i] = gap
+    return is_only
 
 
 class Twin:
@@ -446,14 +460,14 @@ class Twin:
         decode(words, words.view(np.float64), 0, len(words), log.kind, ints, floats)
         for i in range(checkpoint_words(words, 0, len(words)), len(words), at.RECORD_WORDS):
             apply(ints, floats, log.kind, self._major, words[i : i + at.RECORD_WORDS])
-        totals, folded = _totals(ints), _totals(self._ints)
+        totals, folded = _totals(ints, is_ordered=log.is_ordered), _totals(self._ints, is_ordered=log.is_ordered)
         yield from (f"have another {name}" for name, value in totals.items() if value != folded[name])
         if log.is_ordered and totals == folded and _encoded(ints, floats, log.kind) != _encoded(self._ints, self._floats, log.kind):
             yield "are not the twin's bit for bit"
 
 
-def _totals(ints: np.ndarray) -> dict[str, int]:
-    """Return what does not depend on the order of application."""
+def _totals(ints: np.ndarray, *, is_ordered: bool) -> dict[str, int]:
+    """Return what does not depend on the order of application, but for the frauds: those only where it is known."""
     days = ints[at.DAYS : at.DAYS + at.N_DAYS * at.DAY_WIDTH].reshape(-1, at.DAY_WIDTH)
     n_marks = int(ints[at.N_MARKS])
     return {
@@ -461,7 +475,7 @@ def _totals(ints: np.ndarray) -> dict[str, int]:
         "transaction count": int(ints[at.N_TRANSACTIONS]),
         "count of amounts": int(ints[at.AMOUNTS_EVER]),
         "sum of amounts": int(ints[at.AMOUNT_SUM]),
-        "count of known frauds": int(ints[at.GONE_FRAUDS] + days[:, at.DAY_FRAUDS].sum()),
+        "count of known frauds": int(ints[at.GONE_FRAUDS] + days[:, at.DAY_FRAUDS].sum()) if is_ordered else 0,
         "count by day": int(ints[at.GONE_COUNT] + days[:, at.DAY_COUNT].sum()),
         "set of watermarks": hash(tuple(sorted(ints[at.MARKS : at.MARKS + n_marks].tolist()))),
     }
