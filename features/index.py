@@ -2,10 +2,12 @@
 
 The entry is also the claim of a transaction's id: whoever made it first, by its source, counts.
 
+A label finds it only once the transaction is applied: credited before, a fraud would meet a day without transactions.
+
 Bytes, little-endian: version u8 (1), three spare, source u64, append time i64, event time i64; the first answer: tier + 1 u8
-(0 = none yet), outcome u8, flags u16, release u32 (see `Log.releases`), probability f64; then card, merchant, device and
-ip, each with its length (u16) before it (0 = none), and the labels, 24 bytes each: source u64, label time i64, value u8,
-change + 1 u8, six spare bytes.
+(0 = claimed only, 255 = applied, answer not known), outcome u8, flags u16, release u32 (see `Log.releases`), probability
+f64; then card, merchant, device and ip, each with its length (u16) before it (0 = none), and the labels, 24 bytes each:
+source u64, label time i64, value u8, change + 1 u8, six spare bytes.
 """
 
 import struct
@@ -26,7 +28,12 @@ FIXED: Final = np.dtype(
 )
 """The part of fixed length, for many entries at once."""
 NO_ID: Final = b"\0\0"
-NO_ANSWER: Final = bytes(_ANSWER.size)
+CLAIMED: Final = bytes(_ANSWER.size)
+"""In place of an answer: not applied yet."""
+_APPLIED: Final = 255
+APPLIED: Final = bytes([_APPLIED]) + bytes(_ANSWER.size - 1)
+"""In place of an answer: applied, but the answer is not known."""
+_ANSWER_AT: Final = _FIXED.size
 assert _FIXED.size + _ANSWER.size == FIXED.itemsize
 assert FIXED.itemsize == 44
 ANSWER: Final = np.dtype([("tier", "u1"), ("outcome", "u1"), ("flags", "<u2"), ("release", "<u4"), ("probability", "<f8")])
@@ -63,7 +70,7 @@ class Entry(NamedTuple):
 
 
 def encode_entry(entry: Entry, labels: bytes = b"") -> bytes:
-    """Return the bytes of an entry.
+    """Return the bytes of the entry of an applied transaction.
 
     >>> decode_entry(encode_entry(Entry(1, 2, 3, ("c", "m", None, None)))).entities
     ('c', 'm', None, None)
@@ -74,9 +81,9 @@ def encode_entry(entry: Entry, labels: bytes = b"") -> bytes:
 
 
 def encode_answer(answer: FirstAnswer | None) -> bytes:
-    """Return the 16 bytes of an answer."""
+    """Return the 16 bytes of an answer, of an applied transaction without one for None."""
     if answer is None:
-        return NO_ANSWER
+        return APPLIED
     return _ANSWER.pack(TIER_CODES[answer.tier], OUTCOME_CODES[answer.outcome], answer.flags, answer.release, answer.probability)
 
 
@@ -89,12 +96,20 @@ def split_answers(table: NDArray[np.void]) -> list[bytes]:
 def decode_answer(data: bytes, place: int = 0) -> FirstAnswer | None:
     """Return the answer at a place of `data`, None if there is none."""
     tier, outcome, flags, release, probability = _ANSWER.unpack_from(data, place)
-    return FirstAnswer(_TIERS[tier - 1], _OUTCOMES[outcome], flags, release, probability) if tier else None
+    return None if tier in {0, _APPLIED} else FirstAnswer(_TIERS[tier - 1], _OUTCOMES[outcome], flags, release, probability)
 
 
-def fixed_parts(source: NDArray[np.int64], append_ms: Sequence[int], event_ms: NDArray[np.int64]) -> list[bytes]:
+def is_applied(entry: bytes) -> bool:
+    """Tell whether the transaction of an entry is in the states."""
+    return entry[_ANSWER_AT] != 0
+
+
+def fixed_parts(
+    source: NDArray[np.int64], append_ms: Sequence[int], event_ms: NDArray[np.int64], *, answer: bytes = CLAIMED
+) -> list[bytes]:
     """Return the parts of fixed length of many entries; an entry goes on with four ids."""
     table = np.zeros(len(source), FIXED)
+    table["answer"] = np.frombuffer(answer, FIXED["answer"])
     table["version"], table["source"], table["append_ms"], table["event_ms"] = _VERSION, source, append_ms, event_ms
     content, size = table.tobytes(), FIXED.itemsize
     return [content[a : a + size] for a in range(0, len(content), size)]

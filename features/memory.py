@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from features import layout as at
-from features.index import decode_entry
+from features.index import decode_entry, is_applied
 from features.store import NOT_LATER, Checkpoint
 
 _MOST_LABELS = 8
@@ -48,7 +48,7 @@ class MemoryLog:
                 self._labels.pop(key, None)
         for key, source, answer in answers:
             entry = self.index.get(key, b"")
-            if entry[4:12] == source and entry[28] == 0:
+            if entry[4:12] == source and entry[28] in {0, 255}:
                 self.index[key] = entry[:28] + answer + entry[44:]
         return found
 
@@ -83,7 +83,7 @@ class MemoryLog:
         found: list[tuple[bytes, int] | None] = []
         for key, source, when, value in zip(keys, sources, label_ms, is_fraud, strict=True):
             entry = self.index.get(key)
-            if entry is None:
+            if entry is None or not is_applied(entry):
                 found.append(None)
                 continue
             if when <= decode_entry(entry).event_ms:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from features.index import is_applied
 from features.keys import Keys
 from features.memory import MemoryLog
 from features.parked import APPLY, CARRY, ELSEWHERE, GIVEN_UP, SETTLED, UNKNOWN, WAIT, Numbered, ParkedLabel
@@ -85,4 +86,5 @@ class MemoryParked:
             self._numbers.pop(label.source, None)
 
     def _is_there(self, transaction_id: str) -> bool:
-        return self._keys.index(transaction_id) in self._log.index
+        entry = self._log.index.get(self._keys.index(transaction_id))
+        return entry is not None and is_applied(entry)

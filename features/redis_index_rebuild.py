@@ -10,7 +10,7 @@ import polars as pl
 
 from features import layout as at
 from features.columns import Columns
-from features.index import NO_ID, encode_id, encode_label, fixed_parts
+from features.index import APPLIED, NO_ID, encode_id, encode_label, fixed_parts
 from features.index_budget import ENTRY_OVERHEAD_BYTES, SLOT_MS
 from features.keys import Keys
 from features.redis_wire import Call, Wire
@@ -63,7 +63,7 @@ def _blocks(keys: Keys, history: pl.DataFrame, columns: Columns, first: int, end
     days = np.flatnonzero(np.diff(times[first:end] // (_DAY_S * 1000))) + first + 1
     edges = sorted({*range(first, end, _BLOCK), *days.tolist(), end})
     for a, b in reversed(list(pairwise(edges))):
-        heads = fixed_parts(np.arange(_FIRST_SOURCE + a, _FIRST_SOURCE + b), times[a:b].tolist(), times[a:b])
+        heads = fixed_parts(np.arange(_FIRST_SOURCE + a, _FIRST_SOURCE + b), times[a:b].tolist(), times[a:b], answer=APPLIED)
         # code -1, none, is the last of the encoded ids
         ids = [[each[c] for c in entities.code[a:b].tolist()] for each, entities in zip(encoded, columns.entities, strict=True)]
         names = map(keys.index, history["transaction_id"][a:b].to_list())

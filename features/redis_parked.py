@@ -63,7 +63,7 @@ class RedisParked:
     async def known(self, labels: Sequence[ParkedLabel]) -> list[bool]:
         """See `features.parked.Parked`."""
         keys = [self._keys.index(label.transaction_id) for label in labels]
-        return [bool(found) for found in await self._answers([Call(key, (("EXISTS", key),)) for key in keys])]
+        return [found not in {b"", b"\0"} for found in await self._answers([Call(key, (("GETRANGE", key, 28, 28),)) for key in keys])]
 
     async def number(self, partition: int, labels: Sequence[ParkedLabel], *, most: int) -> list[Numbered]:
         """See `features.parked.Parked`. Ends before a label that a newer weir numbered."""

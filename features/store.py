@@ -5,6 +5,7 @@ as the records of one source are observed in order and a failed call is repeated
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -30,7 +31,7 @@ from features.fold import (
     checkpoint_room,
     fold,
 )
-from features.index import Entry, decode_entry, fixed_parts
+from features.index import APPLIED, Entry, decode_entry, fixed_parts
 from features.kernel import new_workspace
 from features.keys import Keys
 from features.pairs import Grouping, Pairs
@@ -39,6 +40,8 @@ from features.spec import N_FEATURES, FeatureSettings
 #: Change of a label that was not noted: it is not later than its event.
 NOT_LATER = 2
 _MOST_CHECKPOINTS = 64
+#: Chunks folded whose answers may not be recorded yet: one is being recorded, two wait for it.
+_MOST_UNRECORDED = 3
 
 
 class Checkpoint(NamedTuple):
@@ -128,7 +131,10 @@ class Credited(NamedTuple):
 class FeatureStore:
     """Observes transactions and labels; see the module's guarantee."""
 
-    def __init__(self, log: Log, keys: Keys, settings: FeatureSettings, rates: Rates, *, claim_window_ms: int = 3_600_000) -> None:
+    def __init__(
+        self, log: Log, keys: Keys, settings: FeatureSettings, rates: Rates, *, claim_window_ms: int = 3_600_000,
+        has_journal: bool = False,
+    ) -> None:  # fmt: skip
         """Prepare.
 
         Args:
@@ -138,7 +144,11 @@ class FeatureStore:
             rates: Of the base currency.
             claim_window_ms: A second record of a transaction's id, appended at most this long after the first, is a
                 producer's duplicate.
+            has_journal: Answers are recorded: checkpoints wait for `recorded`, so that a record that comes again without a
+                recorded answer is still raw in the log, at its first place.
         """
+        self._has_journal = has_journal
+        self._waiting: deque[list[Checkpoint]] = deque()
         self._claim_window_ms = claim_window_ms
         self._answers: list[tuple[bytes, bytes, bytes]] = []
         self._releases: dict[int, str] = {}
@@ -162,12 +172,16 @@ class FeatureStore:
         return dict(zip(partitions, ids, strict=True))
 
     async def observe(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Observed:
-        """Return the vectors just before each transaction, then remember it, in one step for each entity.
+        """Return the vectors just before each transaction, then remember it, in one step for each entity; labels find it then.
 
         Raises:
             Unavailable: Perhaps some entities remember it; observe the same batch again.
         """
-        return (await self.begin(batch, transaction_ids, append_ms))()
+        observed = (await self.begin(batch, transaction_ids, append_ms))()
+        first = [i for i in range(len(transaction_ids)) if i not in observed.duplicates]
+        self.answered([observed.claims[i] for i in first], batch.source[first], [APPLIED] * len(first))
+        await self.note_answers()
+        return observed
 
     async def begin(self, batch: Batch, transaction_ids: Sequence[str], append_ms: Sequence[int]) -> Callable[[], Observed]:
         """Remember the transactions; return what computes their vectors, so that the next batch can begin before.
@@ -198,9 +212,7 @@ class FeatureStore:
         """Claim the transactions' ids; return those that another record has."""
         fixed = fixed_parts(batch.source, append_ms, batch.time_ms)
         entries = [b"".join(parts) for parts in zip(fixed, *pairs.encoded_ids, strict=True)]
-        answers = self._answers
-        taken = {i: decode_entry(entry) for i, entry in (await self._log.claim(index, entries, self._claim_window_ms, answers)).items()}
-        self._answers = self._answers[len(answers) :]
+        taken = {i: decode_entry(entry) for i, entry in (await self._claim_and_note(index, entries)).items()}
         if any(entry.answer is not None and entry.answer.release not in self._releases for entry in taken.values()):
             _, self._releases = await self._log.releases("")
         return {
@@ -215,6 +227,24 @@ class FeatureStore:
         evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
         return vectors
 
+    async def _claim_and_note(self, index: Sequence[bytes], entries: Sequence[bytes]) -> dict[int, bytes]:
+        """Claim, and note the answers that wait for it."""
+        answers, self._answers = self._answers, []
+        try:
+            return await self._log.claim(index, entries, self._claim_window_ms, answers)
+        except Unavailable:
+            self._answers = answers + self._answers
+            raise
+
+    async def note_answers(self) -> None:
+        """Note the answers so far: labels find their transactions from then on. Call it before offsets are committed.
+
+        Raises:
+            Unavailable: Some are perhaps not noted; note again.
+        """
+        if self._answers:
+            await self._claim_and_note((), ())
+
     async def release(self, name: str) -> int:
         """Return the number under which a release (model, policy, spec) is noted with its answers.
 
@@ -225,7 +255,7 @@ class FeatureStore:
         return number
 
     def answered(self, claims: Sequence[bytes], sources: NDArray[np.int64], answers: Sequence[bytes]) -> None:
-        """Note first answers (see `index.encode_answer`), with the next claims; a crash before that loses them."""
+        """Note first answers (see `index.encode_answer`) with the next claims; labels find these transactions from then on."""
         content = sources.astype("<i8").tobytes()
         self._answers += zip(claims, (content[a : a + 8] for a in range(0, len(content), 8)), answers, strict=True)
 
@@ -270,7 +300,7 @@ class FeatureStore:
     async def close(self) -> None:
         """Note the last answers and wait for what is under way beside the chunks."""
         with suppress(Unavailable):
-            await self._log.claim((), (), 0, self._answers)
+            await self.note_answers()
         await asyncio.gather(*self._compactions, *self._repairs)
 
     async def _append(self, batch: Batch, pairs: Pairs, kinds: NDArray[np.int64]) -> "_Appended":
@@ -295,13 +325,29 @@ class FeatureStore:
             self._maturity_s, np.empty((0, 0), np.float32) if vectors is None else vectors, folded, room, room.words.view(np.float64),
             CHECKPOINT_ABOVE, KEEP_RAW, self._workspace,
         )  # fmt: skip
-        if made and not self._is_checkpointing:
-            self._is_checkpointing = True
-            self._beside(self._checkpoint(self._checkpoints(pairs, blobs, parts, made)), self._compactions)
+        checkpoints = self._checkpoints(pairs, blobs, parts, made)
+        if self._has_journal and vectors is not None:
+            self._waiting.append(checkpoints)
+        else:
+            self._place(checkpoints)
         self._mark(pairs, folded, flags, blobs)
         positions = np.full((len(flags), at.N_ENTITIES), -1, np.int64)
         positions[pairs.row, pairs.kind] = folded.positions
         return positions
+
+    def recorded(self) -> None:
+        """Place the checkpoints of a chunk whose answers are in the journal; a chunk is recorded at most two after it is folded."""
+        while len(self._waiting) > _MOST_UNRECORDED:
+            self._place(self._waiting.popleft())
+
+    def forget_checkpoints(self) -> None:
+        """Drop checkpoints that wait: they were made of states as another connection told them."""
+        self._waiting.clear()
+
+    def _place(self, checkpoints: list[Checkpoint]) -> None:
+        if checkpoints and not self._is_checkpointing:
+            self._is_checkpointing = True
+            self._beside(self._checkpoint(checkpoints), self._compactions)
 
     def _mark(self, pairs: Pairs, folded: Folded, flags: NDArray[np.uint16], blobs: Sequence[bytes]) -> None:
         """Set late, stale and replay_approx where a pair says so, and move broken states aside."""

@@ -118,7 +118,7 @@ class Serving:
         features = self._settings.features
         log = RedisLog(wire, self._keys, self._budget)
         window_ms = features.duplicate_window_s * 1000
-        return FeatureStore(log, self._keys, features.definition(), self._rates, claim_window_ms=window_ms)
+        return FeatureStore(log, self._keys, features.definition(), self._rates, claim_window_ms=window_ms, has_journal=True)
 
     def _markers_on(self, wire: Wire) -> RedisMarkers:
         redis = self._settings.redis
@@ -130,7 +130,7 @@ class Serving:
         journal = Journal(RedisJournal(self._fence, self._keys, self._settings.kafka.group), lambda: asyncio.sleep(COMMIT_EVERY_S / 4))
         return Positions(
             self._sources, self._fence, self._markers_on(self._wire), self._markers_on(self._fence), journal, gate=self._gate,
-            topics=(self._connection.topic(TRANSACTIONS), self._connection.topic(LABELS)), outage=self._outage,
+            topics=(self._connection.topic(TRANSACTIONS), self._connection.topic(LABELS)), notes=self._store, outage=self._outage,
         )  # fmt: skip
 
     def _new_waiting(self) -> ParkedLabels:

@@ -66,6 +66,22 @@ class Store(Protocol):
         ...
 
 
+class Notes(Protocol):
+    """What the store keeps until answers are safe; see `features.store.FeatureStore`."""
+
+    async def note_answers(self) -> None:
+        """Note the answers so far in the decision index."""
+        ...
+
+    def recorded(self) -> None:
+        """Place the checkpoints of chunks whose answers are in the journal."""
+        ...
+
+    def forget_checkpoints(self) -> None:
+        """Drop the checkpoints that wait for that."""
+        ...
+
+
 class Positions:
     """Reads positions at every assignment and seek, and writes them before every commit.
 
@@ -83,6 +99,7 @@ class Positions:
         *,
         topics: tuple[str, str],
         gate: Gate,
+        notes: Notes,
         outage: Outage,
     ) -> None:
         """Prepare.
@@ -95,6 +112,7 @@ class Positions:
             journal: Of the answers to transactions.
             topics: Full names of the topics of transactions and of labels.
             gate: What pipelines pass while they apply.
+            notes: Told before commits and after recording.
             outage: Ended by an assignment that could read positions.
         """
         self._sources = sources
@@ -105,6 +123,7 @@ class Positions:
         self._topics = topics
         self._gate = gate
         self._outage = outage
+        self._notes = notes
         self._answered: dict[TopicPartition, int] = {}
         self._applied_ms: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
@@ -140,6 +159,7 @@ class Positions:
             offsets = {tp: starts.get(tp, 0) if found is None else found.offset for tp, found in committed.items()}
             begin = {tp: min(offset, starts.get(tp, offset)) for tp, offset in offsets.items()}
             mine = {tp.partition: Start(ids[tp], begin[tp]) for tp in committed if tp.topic == self._topics[0]}
+            self._notes.forget_checkpoints()
             self._store.open_for(generation)
             await self._journal.load(mine)
             self._answered = {tp: found.offset for tp, found in committed.items() if found is not None}
@@ -158,6 +178,7 @@ class Positions:
         Raises:
             Unavailable: A node does not answer, or too few replicas have it.
         """
+        await self._notes.note_answers()
         await self._write.write({self._sources.id_of(tp): (offset, self._applied_ms.get(tp, 0)) for tp, offset in offsets.items()})
         return True
 
@@ -212,7 +233,10 @@ class Positions:
         scores = [message for message in messages if message.offset is not None]
         if not scores:
             return True
-        return await self._journal.write(_answered(scores))
+        is_recorded = await self._journal.write(_answered(scores))
+        if is_recorded:
+            self._notes.recorded()
+        return is_recorded
 
     async def _check_alive(self, committed: Mapping[TopicPartition, Committed | None]) -> None:
         if not await self._read.is_emptied():

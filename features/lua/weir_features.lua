@@ -9,6 +9,7 @@
 --   <prefix>sources                                  hash: topic uuid:partition -> source id
 
 local WORD, RECORD, LABEL, MOST_LABELS = 8, 32, 24, 8
+local APPLIED = 255 -- in place of an answer: applied, not known
 local FIXED = 44 -- bytes of an index entry before its ids
 
 -- Where a bad state goes: the same name behind the other prefix, so the same hash tag and slot.
@@ -112,7 +113,7 @@ local function answer(keys, args)
   for i = 1, #keys do
     local key = keys[i]
     local head = redis.pcall('GETRANGE', key, 4, 28)
-    if type(head) == 'string' and #head == 25 and string.sub(head, 1, 8) == args[2 * i - 1] and string.byte(head, 25) == 0 then
+    if type(head) == 'string' and #head == 25 and string.sub(head, 1, 8) == args[2 * i - 1] and (string.byte(head, 25) == 0 or string.byte(head, 25) == APPLIED) then
       redis.call('SETRANGE', key, 28, args[2 * i])
       noted = noted + 1
     end
@@ -145,7 +146,7 @@ local function label(keys, args)
   for i = 1, #keys do
     local source, time, value = args[3 * i - 2], args[3 * i - 1], tonumber(args[3 * i])
     local entry = redis.pcall('GET', keys[i])
-    if type(entry) ~= 'string' or #entry < FIXED + 8 or string.byte(entry, 1) ~= 1 then
+    if type(entry) ~= 'string' or #entry < FIXED + 8 or string.byte(entry, 1) ~= 1 or string.byte(entry, 29) == 0 then
       out[i] = false
     elseif struct.unpack('<i8', time) <= struct.unpack('<i8', entry, 21) then
       out[i] = {entry, 2}

@@ -14,7 +14,11 @@
 local APPLY, WAIT, SETTLED = 0, 1, 2
 local CARRY, ELSEWHERE, GIVEN_UP, UNKNOWN = 0, 1, 2, 3
 
-local function is_there(key) return redis.call('EXISTS', key) == 1 end
+-- Whether a transaction is applied: what is only claimed (features/index.py) is not in the states yet.
+local function is_there(key)
+  local answer = redis.pcall('GETRANGE', key, 28, 28)
+  return type(answer) == 'string' and answer ~= '' and answer ~= '\0'
+end
 
 -- weir_divert_v1: decide about labels from the topic. KEYS: index entry and fate of each. ARGV: ttl s. -> APPLY, WAIT, SETTLED.
 local function divert(keys, args)
@@ -60,7 +64,7 @@ local function give_up(keys, args)
     local fate = redis.call('GET', keys[i + 1])
     if fate == 'd' then
       out[#out + 1] = 1
-    elseif (fate and fate ~= 'w') or is_there(keys[i]) then
+    elseif (fate and fate ~= 'w') or redis.call('EXISTS', keys[i]) == 1 then
       out[#out + 1] = 0
     else
       redis.call('SET', keys[i + 1], 'd', 'EX', args[1])

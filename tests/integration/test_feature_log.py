@@ -18,7 +18,7 @@ from features import layout as at
 from features.batch import batch_of
 from features.currency import Rates
 from features.history import SCHEMA, normalised
-from features.index import Entry, FirstAnswer, decode_entry, encode_answer, encode_entry
+from features.index import APPLIED, NO_ID, Entry, FirstAnswer, decode_entry, encode_answer, encode_entry, encode_id, fixed_parts
 from features.index_budget import IndexBudget
 from features.keys import Keys
 from features.memory import MemoryLog
@@ -185,6 +185,18 @@ def test_an_id_claimed_by_another_record_within_the_window_is_a_duplicate_and_te
         assert decode_entry((await log.claim([name], [entry_of(8, START_MS)], 1_000, []))[0]).answer == answer
         assert await log.claim([name], [entry_of(9, START_MS + 1_001)], 1_000, []) == {}  # long after: another transaction
         assert decode_entry((await log.claim([name], [first], 1_000_000, []))[0]).source == 9
+
+    run(law)
+
+
+def test_a_label_finds_a_transaction_only_when_it_is_in_the_states(run):
+    async def law(log):
+        name = KEYS.index("t")
+        entry = fixed_parts(np.array([5]), [START_MS], np.array([START_MS]))[0] + encode_id("c") + encode_id("m") + NO_ID + NO_ID
+        await log.claim([name], [entry], 1_000, [])
+        assert await log.label([name], [9], [START_MS + 1], [True]) == [None]
+        await log.claim([], [], 1_000, [(name, (5).to_bytes(8, "little"), APPLIED)])
+        assert (await log.label([name], [9], [START_MS + 1], [True]))[0][1] == 1
 
     run(law)
 

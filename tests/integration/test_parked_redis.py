@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from features import redis_log, redis_parked
 from features.index import Entry, encode_entry
+from features.index_budget import IndexBudget
 from features.memory import MemoryLog
 from features.memory_parked import MemoryParked
 from features.parked import APPLY, CARRY, ELSEWHERE, GIVEN_UP, SETTLED, UNKNOWN, WAIT, Numbered, ParkedLabel
@@ -39,7 +40,7 @@ class OneSlot:
 async def redis_world(url: str):
     client = Redis.from_url(url)
     wire = SingleWire(client)
-    log = RedisLog(wire, KEYS, index_ttl_s=1000)
+    log = RedisLog(wire, KEYS, IndexBudget(0, 1))
     parked = RedisParked(OneSlot(wire), KEYS)
     await wire.everywhere([redis_log.library(), redis_parked.library()])
     yield log, parked, client

@@ -109,6 +109,7 @@ class Run:
             for chunk in chunks:
                 pipeline = self.labels if chunk and chunk[0].topic == LABELS else self.transactions
                 found.append((await pipeline.process(chunk))())
+                await self.store.note_answers()  # as before a commit
             await self.store.close()
             return found
 
