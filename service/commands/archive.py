@@ -9,12 +9,10 @@ import click
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("var/archive"),
-    show_default=True,
-    help="The archive's folder.",
+    help="The archive's folder; default: archive.directory.",
 )
 @click.option("--until-end", is_flag=True, help="Stop at the end as it is now, do not wait for more.")
-@click.option("--keep-days", type=click.IntRange(min=1), metavar="N", help="Remove whole days (UTC) older than N days; default: keep all.")
+@click.option("--keep-days", type=click.IntRange(min=1), metavar="N", help="Remove whole days (UTC) older than N days; default: archive.keep_days.")
 @click.option(
     "--file-rows",
     type=click.IntRange(min=1),
@@ -24,7 +22,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON at the end.")
 @click.pass_context
-def command(context: click.Context, *, directory: Path, until_end: bool, keep_days: int | None, file_rows: int, as_json: bool) -> None:
+def command(context: click.Context, *, directory: Path | None, until_end: bool, keep_days: int | None, file_rows: int, as_json: bool) -> None:
     """Write transactions, labels, scores, alerts and feature rows from Kafka into hourly Parquet files, each record exactly once.
 
     Runs until SIGTERM or Ctrl-C, which writes what was read and leaves. Any number of kills loses and repeats nothing: the
@@ -46,11 +44,13 @@ def command(context: click.Context, *, directory: Path, until_end: bool, keep_da
     from service.clients import kafka_of
     from service.interrupts import run_until_interrupted
 
-    connection, _ = kafka_of(context)
+    connection, settings = kafka_of(context)
+    folder = directory or Path(settings.archive.directory)
+    kept = keep_days or settings.archive.keep_days or None
     with archive_screen() as show:
         logs.configure(sys.stderr)
         archiver = Archiver(
-            connection, directory, limits=Limits(n_rows=file_rows), keep_days=keep_days, until_end=until_end, on_progress=show
+            connection, folder, limits=Limits(n_rows=file_rows), keep_days=kept, until_end=until_end, on_progress=show
         )
         counts, _ = run_until_interrupted(archiver.run)
     click.echo(json.dumps(counts.summary()) if as_json else summary_text(counts))
