@@ -12,7 +12,9 @@ import click
     help="The archive's folder; default: archive.directory.",
 )
 @click.option("--until-end", is_flag=True, help="Stop at the end as it is now, do not wait for more.")
-@click.option("--keep-days", type=click.IntRange(min=1), metavar="N", help="Remove whole days (UTC) older than N days; default: archive.keep_days.")
+@click.option(
+    "--keep-days", type=click.IntRange(min=1), metavar="N", help="Remove whole days (UTC) older than N days; default: archive.keep_days."
+)
 @click.option(
     "--file-rows",
     type=click.IntRange(min=1),
@@ -22,7 +24,9 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON at the end.")
 @click.pass_context
-def command(context: click.Context, *, directory: Path | None, until_end: bool, keep_days: int | None, file_rows: int, as_json: bool) -> None:
+def command(
+    context: click.Context, *, directory: Path | None, until_end: bool, keep_days: int | None, file_rows: int, as_json: bool
+) -> None:
     """Write transactions, labels, scores, alerts and feature rows from Kafka into hourly Parquet files, each record exactly once.
 
     Runs until SIGTERM or Ctrl-C, which writes what was read and leaves. Any number of kills loses and repeats nothing: the
@@ -49,8 +53,6 @@ def command(context: click.Context, *, directory: Path | None, until_end: bool, 
     kept = keep_days or settings.archive.keep_days or None
     with archive_screen() as show:
         logs.configure(sys.stderr)
-        archiver = Archiver(
-            connection, folder, limits=Limits(n_rows=file_rows), keep_days=kept, until_end=until_end, on_progress=show
-        )
+        archiver = Archiver(connection, folder, limits=Limits(n_rows=file_rows), keep_days=kept, until_end=until_end, on_progress=show)
         counts, _ = run_until_interrupted(archiver.run)
     click.echo(json.dumps(counts.summary()) if as_json else summary_text(counts))
