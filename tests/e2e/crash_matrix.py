@@ -186,7 +186,7 @@ class Driver:
             self._start()
 
     def _start(self, point: Point | None = None) -> None:
-        if point is None and self.n_kills + sum(w.point is not None for w in self._workers) < self.storm.n_kills:
+        if point is None and self.n_kills + sum(w.point is not None and not w.is_leaving for w in self._workers) < self.storm.n_kills:
             point = self._next_point()
         worker = self._spares.popleft() if self._spares else self._new_worker()
         worker.join(point, self._draw.randint(1, self.storm.most_chunks))
@@ -198,7 +198,7 @@ class Driver:
 
     def _next_point(self) -> Point:
         """Return the point with the fewest kills, those under way included."""
-        under_way = Counter(w.point for w in self._workers if w.point is not None)
+        under_way = Counter(w.point for w in self._workers if w.point is not None and not w.is_leaving)
         points = [p for p in self.storm.points if self.kills[p] or self.misses[p] < _MOST_MISSES]
         self._draw.shuffle(points)
         return min(points or [RANDOM], key=lambda p: self.kills[p] + under_way[p])
@@ -248,8 +248,8 @@ class Driver:
         running = [w for w in self._workers if not w.is_leaving and w.is_ready]
         if running:
             worker = self._draw.choice(running)
-            self._start()
             worker.is_leaving = True
+            self._start()
             worker.process.send_signal(signal.SIGTERM)
             self.n_rebalances += 1
             self._wants_rebalance = False

@@ -28,7 +28,6 @@ from features.kernel import apply, evaluate, new_workspace, wake
 from features.keys import Keys, bucket
 from features.pairs import Grouping
 from features.parked import SOURCE_NAME
-from service.audit import is_same_answer
 from service.settings import Settings
 from service.tailing import Tail
 from service.wiring import kafka_connection, keys_of, rates_of
@@ -153,6 +152,7 @@ def _examine_answers(settings: Settings, sent: Sent, found: Findings, most_appro
         "answered again": len(repeated), "answered again, different, not flagged": len(different),
         "answered again, flagged and different": changed - len(different),
         "replay_approx": n_approximate, "replay_approx share": n_approximate / max(1, len(sent.transactions)),
+        "answered in full, then degraded": sum(_is_full_first(scores) for scores in repeated.values()),
         "degraded": flagged["degraded"], "restated": flagged["restated"], "duplicate": flagged["duplicate"],
     }  # fmt: skip
     found.require(len(missing), "transactions without an answer", missing)
@@ -174,13 +174,20 @@ def _examine_alerts(settings: Settings, found: Findings) -> None:
 
 
 def _are_consistent(scores: Sequence[Score], *, has_degraded: bool = False) -> bool:
-    """Tell whether all answers to one transaction are the same, but for flagged ones and one that restates a degraded one."""
-    has_degraded = has_degraded or any("degraded" in s.flags for s in scores)
-    exact = [s for s in scores if not {"replay_approx", "restated"} & set(s.flags)]
-    n_restated = len({_essence(s) for s in scores if "restated" in s.flags and "replay_approx" not in s.flags})
-    if n_restated > has_degraded:
-        return False
-    return all(is_same_answer(exact[0], s) for s in exact[1:])
+    """Tell whether all answers to one transaction are the same, but for flagged ones.
+
+    Flagged are the degraded ones, one that restates a degraded one (itself perhaps repeated), and `replay_approx`.
+    """
+    known = [s for s in scores if "replay_approx" not in s.flags]
+    restated = {_essence(s) for s in known if "restated" in s.flags}
+    degraded = {_essence(s) for s in known if "degraded" in s.flags}
+    full = {_essence(s) for s in known if not {"restated", "degraded"} & set(s.flags)}
+    return len(full) <= 1 and len(degraded) <= 1 and len(restated) <= (has_degraded or bool(degraded))
+
+
+def _is_full_first(scores: Sequence[Score]) -> bool:
+    """Tell whether an answer from the state was followed by one without: told by its flag, but worth a look."""
+    return "degraded" not in scores[0].flags and any("degraded" in s.flags for s in scores[1:])
 
 
 def _essence(score: Score) -> bytes:
