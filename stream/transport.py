@@ -153,10 +153,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
     async def _commit_tps(self, tps: Any, start_new_transaction: bool) -> bool:  # noqa: ARG002, FBT001 - Faust's signature
         assigned = self.assignment()
         offsets = {tp: end for flow in self.flows.values() for tp, end in flow.committable().items() if tp in assigned}
-        answered = {tp: end for flow in self.flows.values() for tp, end in flow.answered().items() if tp in assigned}
         if not offsets or not await self._may_commit(offsets):
-            await self._tell_answered(answered)
+            await self._tell_answered()
             return False
+        answered = self._answered()
         if not await self._thread.commit(offsets, self._uuids, answered):
             return False
         self._bases.update(offsets)
@@ -169,11 +169,17 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
             self.settings.on_lag(self._thread.lags(offsets))
         return True
 
-    async def _tell_answered(self, answered: Mapping[TopicPartition, int]) -> None:
+    def _answered(self) -> dict[TopicPartition, int]:
+        """Return how far records are answered without being applied, as of now: asking Redis before took its time."""
+        assigned = self.assignment()
+        return {tp: end for flow in self.flows.values() for tp, end in flow.answered().items() if tp in assigned}
+
+    async def _tell_answered(self) -> None:
         """Commit the offsets that are committed again, with how far records behind them are answered in an outage.
 
         So whoever gets these partitions next knows that their answers are second ones.
         """
+        answered = self._answered()
         offsets = {tp: self._bases.get(tp, 0) for tp in answered}
         if answered and answered != self._told and await self._thread.commit(offsets, self._uuids, answered):
             self._told = answered
