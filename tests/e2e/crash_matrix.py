@@ -47,7 +47,7 @@ _NEVER = "never:before:1"
 _UNREACHED_S = 12.0
 #: Misses after which a point that nobody ever came to is given up.
 _MOST_MISSES = 3
-_STALLED_S = 90.0
+_STALLED_S = 120.0
 _POLL_S = 0.05
 _COMMITS_EVERY_S = 0.5
 
@@ -142,11 +142,11 @@ class Driver:
         """Stream until all is committed.
 
         Raises:
-            AssertionError: Nothing was committed for a long time.
+            AssertionError: Nothing was committed for a long time, nobody was killed, nobody started.
         """
         try:
             self._start_workers()
-            committed, progress_s, asked_s = -1, time.monotonic(), 0.0
+            before, progress_s, asked_s = (0, 0, 0), time.monotonic(), 0.0
             while True:
                 self._look_after_workers()
                 self._send_batches()
@@ -154,8 +154,8 @@ class Driver:
                     asked_s = time.monotonic()
                     places = self._committed("transactions.v1")
                     transactions, labels = sum(places.values()), sum(self._committed("labels.v1").values())
-                    if transactions + labels != committed:
-                        committed, progress_s = transactions + labels, asked_s
+                    if before != (progress := (transactions + labels, self.n_kills, self._n_started)):
+                        before, progress_s = progress, asked_s
                         report(f"{transactions:,} of {len(self.world.history):,} transactions, {self.n_kills} kills")
                     self._send_due_labels(places)
                     if transactions == self._sent["transactions.v1"]:  # nobody comes to its point without work
