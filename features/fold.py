@@ -15,6 +15,11 @@ CHECKPOINT_ABOVE = 64
 #: ... that leaves this many raw, so that a redelivered record is found at its first place.
 KEEP_RAW = 24
 
+#: A key with more raw records than this gets a checkpoint also of records that may come again: its bytes are bounded.
+MOST_RAW = 160
+#: Fewer records than this are not worth a checkpoint.
+_LEAST_USED = 16
+
 NEW, REPLAYED, REPLAYED_INSIDE_CHECKPOINT, BROKEN = range(4)
 """Status of a pair: first seen; found again in the log (exact); only its watermark is left; the blob was not sound."""
 PAIR_LATE, PAIR_STALE = 1, 2
@@ -28,6 +33,19 @@ class Folded(NamedTuple):
     lateness: NDArray[np.int8]
     positions: NDArray[np.int64]
     """Records folded before this one: its place in the entity's log."""
+
+
+class Held(NamedTuple):
+    """How far sources are committed: later records may come again."""
+
+    source: NDArray[np.int64]
+    """Registered ids, (n,)."""
+    offset: NDArray[np.int64]
+    """First offset that may come again, (n,)."""
+
+
+#: Nothing is held.
+NOTHING_HELD = Held(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 class Checkpoints(NamedTuple):
@@ -74,6 +92,7 @@ def fold(
     room_reals: Floats,
     checkpoint_above: int,
     keep_raw: int,
+    held: Held,
     workspace: Workspace,
 ) -> int:
     """Fold the pairs of one chunk; return the number of checkpoints made.
@@ -94,6 +113,7 @@ def fold(
         room_reals: `room.words` as float64.
         checkpoint_above: Raw records above which a key gets a checkpoint.
         keep_raw: Newest records that a checkpoint leaves raw.
+        held: Records that stay raw as long as there is room: they may come again without a recorded answer.
         workspace: Written.
     """
     ints, floats, out, scratch = workspace
@@ -135,7 +155,9 @@ def fold(
             )  # fmt: skip
         n_raw = (end - first_raw) // at.RECORD_WORDS + key_start[k + 1] - key_start[k]
         if n_raw > checkpoint_above and made < len(room.key) and not is_broken:
-            n_used = n_raw - keep_raw
+            n_used = _n_used(words, first_raw, end, n_raw, keep_raw, held)
+            if n_used <= 0:
+                continue
             decode(words, reals, start, end, kind, ints, floats)
             n_left = n_used
             for i in range(first_raw, end, at.RECORD_WORDS):
@@ -151,6 +173,20 @@ def fold(
             room.start[made + 1] = room.start[made] + n_words
             made += 1
     return made
+
+
+@compiled
+def _n_used(words: Ints, first_raw: int, end: int, n_raw: int, keep_raw: int, held: Held) -> int:
+    """Return how many of the oldest records a checkpoint consumes: those before the first held one, and none of this chunk's."""
+    if n_raw > MOST_RAW or len(held.source) == 0:
+        return n_raw - keep_raw
+    n_used = min(n_raw - keep_raw, (end - first_raw) // at.RECORD_WORDS)
+    for n in range(n_used):
+        word = words[first_raw + n * at.RECORD_WORDS]
+        for j in range(len(held.source)):
+            if held.source[j] == (word >> at.OFFSET_BITS) and (word & at.OFFSET_MASK) >= held.offset[j]:
+                return n if n >= _LEAST_USED else 0
+    return n_used
 
 
 @compiled

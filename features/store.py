@@ -6,7 +6,7 @@ as the records of one source are observed in order and a failed call is repeated
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -24,10 +24,12 @@ from features.fold import (
     BROKEN,
     CHECKPOINT_ABOVE,
     KEEP_RAW,
+    NOTHING_HELD,
     PAIR_LATE,
     PAIR_STALE,
     REPLAYED_INSIDE_CHECKPOINT,
     Folded,
+    Held,
     checkpoint_room,
     fold,
 )
@@ -149,6 +151,7 @@ class FeatureStore:
         """
         self._has_journal = has_journal
         self._waiting: deque[list[Checkpoint]] = deque()
+        self._held = NOTHING_HELD
         self._claim_window_ms = claim_window_ms
         self._answers: list[tuple[bytes, bytes, bytes]] = []
         self._releases: dict[int, str] = {}
@@ -323,7 +326,7 @@ class FeatureStore:
         made = fold(
             words, words.view(np.float64), blob_start, records.view(np.int64), pairs.key_start, pairs.key_kind, row, self._rates.major,
             self._maturity_s, np.empty((0, 0), np.float32) if vectors is None else vectors, folded, room, room.words.view(np.float64),
-            CHECKPOINT_ABOVE, KEEP_RAW, self._workspace,
+            CHECKPOINT_ABOVE, KEEP_RAW, self._held, self._workspace,
         )  # fmt: skip
         checkpoints = self._checkpoints(pairs, blobs, parts, made)
         if self._has_journal and vectors is not None:
@@ -339,6 +342,14 @@ class FeatureStore:
         """Place the checkpoints of a chunk whose answers are in the journal; a chunk is recorded at most two after it is folded."""
         while len(self._waiting) > _MOST_UNRECORDED:
             self._place(self._waiting.popleft())
+
+    def hold(self, positions: Mapping[int, int]) -> None:
+        """Keep records raw that may come again.
+
+        Args:
+            positions: Source id -> offset up to which its records are committed, of all sources of transactions.
+        """
+        self._held = Held(np.array(list(positions), np.int64), np.array(list(positions.values()), np.int64))
 
     def forget_checkpoints(self) -> None:
         """Drop checkpoints that wait: they were made of states as another connection told them."""

@@ -34,7 +34,8 @@ from stream.sources import Sources
 from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
 from stream.worker import Lags, Pipelines
 
-_MARK_IDLE_EVERY_S = 2.0
+_HOLD_EVERY_S = 0.5
+_MARK_IDLE_ROUNDS = 4
 
 
 def pipelines_of(
@@ -163,7 +164,11 @@ class Serving:
             tasks.create_task(self._waiting.run(publisher.publish))
 
     async def _mark_idle(self, lags: Lags) -> None:
+        n_rounds = 0
         while True:
-            await asyncio.sleep(_MARK_IDLE_EVERY_S)
+            await asyncio.sleep(_HOLD_EVERY_S)
+            n_rounds += 1
             with suppress(Unavailable):
-                await self._positions.mark_idle(lags)
+                await self._positions.hold()
+                if n_rounds % _MARK_IDLE_ROUNDS == 0:
+                    await self._positions.mark_idle(lags)

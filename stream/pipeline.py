@@ -317,12 +317,7 @@ class TransactionPipeline:
                 place = tuple(positions[i])
                 row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, place, vector)
                 messages.append(Message(topics.features, key, encode_row(row), partition))
-            degraded = self._degraded_outcome(record) if self._unapplied or self._answered_elsewhere else None
-            if degraded is not None:
-                if degraded == outcome or not is_applied:
-                    continue
-                flags |= FLAG_BITS[Flag.RESTATED]  # noqa: PLW2901 - of this answer alone
-            elif past is not None:
+            if past is not None and is_applied:
                 if past.is_answered(record):
                     continue
                 if (recorded := past.recorded(record)) is not None:
@@ -330,6 +325,11 @@ class TransactionPipeline:
                     if recorded.alert:
                         messages.append(Message(topics.alerts, key, recorded.alert, partition, (), offset))
                     continue
+            degraded = self._degraded_outcome(record) if self._unapplied or self._answered_elsewhere else None
+            if degraded is not None:
+                if degraded == outcome or not is_applied:
+                    continue
+                flags |= FLAG_BITS[Flag.RESTATED]  # noqa: PLW2901 - of this answer alone
             score = Score(
                 transaction_id=transaction.transaction_id, card_id=transaction.card_id, event_time_ms=times[i], scored_at_ms=now_ms,
                 probability=probability, decision=outcome, tier=tier, flags=flag_names(flags) if flags else (),

@@ -81,6 +81,10 @@ class Notes(Protocol):
         """Drop the checkpoints that wait for that."""
         ...
 
+    def hold(self, positions: Mapping[int, int]) -> None:
+        """Keep records raw from these offsets on."""
+        ...
+
 
 class Positions:
     """Reads positions at every assignment and seek, and writes them before every commit.
@@ -163,6 +167,8 @@ class Positions:
             self._store.open_for(generation)
             await self._journal.load(mine)
             self._answered = {tp: found.offset for tp, found in committed.items() if found is not None}
+            # A replica that is promoted before the first commit must know that there is something to apply again.
+            await self._write.write({ids[tp]: (offset, 0) for tp, offset in begin.items() if tp not in starts})
             self._next, self._uuid = begin, uuids.get(self._topics[0])
             for tp in committed:  # what was applied in between is applied again
                 self._applied_ms.pop(tp, None)
@@ -209,6 +215,18 @@ class Positions:
         found = await self._write.read([self._sources.id_of(place) for place in places])
         times = [None if position is None else position.append_ms for position in found.values()]
         return None if None in times else min(time_ms for time_ms in times if time_ms is not None) - _IDLE_MARGIN_MS
+
+    async def hold(self) -> None:
+        """Let records stay raw that may come again, of all partitions of transactions.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        places = [TopicPartition(self._topics[0], partition) for partition in range(self.n_partitions)]
+        if places and self._uuid is not None:
+            await self._sources.know(self._uuid, places)
+            found = await self._write.read([self._sources.id_of(place) for place in places])
+            self._notes.hold({source: position.next_offset for source, position in found.items() if position is not None})
 
     async def mark_idle(self, lags: Callable[[Mapping[TopicPartition, int]], Mapping[TopicPartition, int]]) -> None:
         """Mark partitions of transactions of which nothing is left to apply as of now; so labels for nobody end their wait.

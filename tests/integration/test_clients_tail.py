@@ -118,7 +118,8 @@ def test_doctor_names_each_check_and_says_what_to_do(redis_url, run, tmp_path):
     checks = {check["name"]: check for check in json.loads(run("doctor", "--json", code=1, **places))["checks"]}
 
     assert set(checks) == {
-        "kafka", "topics", "clock_kafka", "redis", "redis_functions", "redis_eviction", "redis_memory", "clock_redis", "registry"
+        "kafka", "topics", "clock_kafka", "redis", "redis_functions", "redis_eviction", "redis_memory", "clock_redis",
+        "decision_index", "registry",
     }  # fmt: skip
     assert [name for name, check in checks.items() if not check["ok"]] == ["registry"]
     assert "weir train" in checks["registry"]["detail"]

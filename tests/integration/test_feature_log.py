@@ -17,6 +17,7 @@ from domain.transaction import Transaction
 from features import layout as at
 from features.batch import batch_of
 from features.currency import Rates
+from features.fold import Held
 from features.history import SCHEMA, normalised
 from features.index import APPLIED, NO_ID, Entry, FirstAnswer, decode_entry, encode_answer, encode_entry, encode_id, fixed_parts
 from features.index_budget import IndexBudget
@@ -187,6 +188,17 @@ def test_an_id_claimed_by_another_record_within_the_window_is_a_duplicate_and_te
         assert decode_entry((await log.claim([name], [first], 1_000_000, []))[0]).source == 9
 
     run(law)
+
+
+@pytest.mark.parametrize(("n_committed", "n_raw", "n_used"), [(90, 100, 77), (40, 100, 40), (10, 100, 0), (0, 170, 147)])
+def test_a_checkpoint_leaves_raw_what_may_come_again_as_long_as_there_is_room(n_committed, n_raw, n_used):
+    records = records_of(items(n_raw + 1))
+    source = int(records["source"][0]) >> at.OFFSET_BITS
+    offsets = records["source"].astype(np.int64) & at.OFFSET_MASK
+    assert (offsets[1:] > offsets[:-1]).all()
+    held = Held(np.array([source]), np.array([int(offsets[n_committed])]))
+    found = fold_once("card", records[:n_raw].tobytes(), records[n_raw:], held=held)
+    assert found[3] == n_used * at.RECORD_BYTES
 
 
 def test_a_label_finds_a_transaction_only_when_it_is_in_the_states(run):

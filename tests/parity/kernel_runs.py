@@ -7,7 +7,7 @@ import numpy as np
 from features import layout as at
 from features import spec
 from features.codec import checkpoint_words, decode, encode, is_sound
-from features.fold import Folded, checkpoint_room, fold
+from features.fold import NOTHING_HELD, Folded, Held, checkpoint_room, fold
 from features.kernel import apply, evaluate, new_workspace, wake
 
 KINDS = {"transaction": at.TRANSACTION, "fraud": at.FRAUD, "fraud_undone": at.FRAUD_UNDONE}
@@ -50,7 +50,7 @@ def kernel_features(entity: str, items, *, recode: bool = False, maturity_days: 
     return found
 
 
-def fold_once(entity: str, blob: bytes, records, *, above: int = 64, keep: int = 24):
+def fold_once(entity: str, blob: bytes, records, *, above: int = 64, keep: int = 24, held: Held = NOTHING_HELD):
     """Fold one chunk of one entity; return (vectors, folded, checkpoint bytes or None, bytes consumed)."""
     kind = spec.ENTITIES.index(entity)
     n = len(records)
@@ -61,7 +61,7 @@ def fold_once(entity: str, blob: bytes, records, *, above: int = 64, keep: int =
     room = checkpoint_room(2)
     made = fold(
         words, words.view(np.float64), np.array([0, len(blob) // 8]), records.view(np.int64), np.array([0, n]), np.array([kind]), row, 100,
-        7 * 86_400, vectors, folded, room, room.words.view(np.float64), above, keep, new_workspace(),
+        7 * 86_400, vectors, folded, room, room.words.view(np.float64), above, keep, held, new_workspace(),
     )  # fmt: skip
     content = room.words[: room.start[1]].tobytes() if made else None
     return vectors, folded, content, int(room.used_bytes[0]) if made else 0
