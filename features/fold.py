@@ -16,7 +16,7 @@ CHECKPOINT_ABOVE = 64
 KEEP_RAW = 24
 
 #: A key with more raw records than this gets a checkpoint also of records that may come again: its bytes are bounded.
-MOST_RAW = 160
+MOST_RAW = 500
 #: Fewer records than this are not worth a checkpoint.
 _LEAST_USED = 16
 
@@ -46,6 +46,8 @@ class Held(NamedTuple):
 
 #: Nothing is held.
 NOTHING_HELD = Held(np.empty(0, np.int64), np.empty(0, np.int64))
+#: It is not known yet what is committed: everything is held.
+ALL_HELD = Held(np.full(1, -1, np.int64), np.zeros(1, np.int64))
 
 
 class Checkpoints(NamedTuple):
@@ -180,6 +182,8 @@ def _n_used(words: Ints, first_raw: int, end: int, n_raw: int, keep_raw: int, he
     """Return how many of the oldest records a checkpoint consumes: those before the first held one, and none of this chunk's."""
     if n_raw > MOST_RAW or len(held.source) == 0:
         return n_raw - keep_raw
+    if held.source[0] < 0:
+        return 0
     n_used = min(n_raw - keep_raw, (end - first_raw) // at.RECORD_WORDS)
     for n in range(n_used):
         word = words[first_raw + n * at.RECORD_WORDS]

@@ -21,6 +21,7 @@ from features.clock import offsets
 from features.currency import Rates
 from features.event import evaluate_events
 from features.fold import (
+    ALL_HELD,
     BROKEN,
     CHECKPOINT_ABOVE,
     KEEP_RAW,
@@ -151,7 +152,7 @@ class FeatureStore:
         """
         self._has_journal = has_journal
         self._waiting: deque[list[Checkpoint]] = deque()
-        self._held = NOTHING_HELD
+        self._held = ALL_HELD if has_journal else NOTHING_HELD
         self._claim_window_ms = claim_window_ms
         self._answers: list[tuple[bytes, bytes, bytes]] = []
         self._releases: dict[int, str] = {}
@@ -349,7 +350,8 @@ class FeatureStore:
         Args:
             positions: Source id -> offset up to which its records are committed, of all sources of transactions.
         """
-        self._held = Held(np.array(list(positions), np.int64), np.array(list(positions.values()), np.int64))
+        if positions:
+            self._held = Held(np.array(list(positions), np.int64), np.array(list(positions.values()), np.int64))
 
     def forget_checkpoints(self) -> None:
         """Drop checkpoints that wait: they were made of states as another connection told them."""
