@@ -110,6 +110,7 @@ def test_labels_of_unknown_transactions_and_broken_ones_become_dead_letters(inst
     installation.send("labels.v1", [b"k"] * 6, [*values, b"noise", json.dumps(label).encode()])
 
     until(lambda: installation.committed("labels.v1") == 6, "labels are not committed: " + installation.logs())
+    until(lambda: installation.n_records("labels.dead.v1") == 5, "the label for nobody is still waiting: " + installation.logs())
     dead = installation.dead("labels.dead.v1")
     assert len(dead) == 5
     for _, error, hint in changed:
