@@ -15,8 +15,7 @@ from features.store import Checkpoint
 #: Keys per call: a longer call blocks Redis for milliseconds.
 KEYS_PER_CALL: Final = 64
 _DAY_MS: Final = 86_400_000
-_SOURCE: Final = struct.Struct("<q")
-_TIME: Final = struct.Struct("<q")
+_WORD: Final = struct.Struct("<q")
 _TIME_AT: Final = 8
 """Byte of a record at which its event time lies."""
 _MULTI: Final[Command] = ("MULTI",)
@@ -119,7 +118,7 @@ class RedisLog:
         for group in groups:
             arguments: list[bytes | int] = []
             for i in group:
-                arguments += (_SOURCE.pack(sources[i]), _SOURCE.pack(label_ms[i]), int(is_fraud[i]))
+                arguments += (_WORD.pack(sources[i]), _WORD.pack(label_ms[i]), int(is_fraud[i]))
             calls.append(Call(keys[group[0]], (("FCALL", "weir_label_v1", len(group), *(keys[i] for i in group), *arguments),)))
         found: list[tuple[bytes, int] | None] = [None] * len(keys)
         for group, (answers,) in zip(groups, await self._wire.run(calls), strict=True):
@@ -155,8 +154,8 @@ class RedisLog:
 
     def _note_old(self, states: Sequence[bytes], before: Sequence[bytes], records: Sequence[bytes]) -> None:
         """Let the next call renew the time to live of states whose last record is of an earlier day than this chunk's first."""
-        day_ms = _TIME.unpack_from(records[0], _TIME_AT)[0] // _DAY_MS * _DAY_MS
+        day_ms = _WORD.unpack_from(records[0], _TIME_AT)[0] // _DAY_MS * _DAY_MS
         from_end = at.RECORD_BYTES - _TIME_AT
         self._to_renew += [
-            key for key, state in zip(states, before, strict=True) if state and _TIME.unpack_from(state, len(state) - from_end)[0] < day_ms
+            key for key, state in zip(states, before, strict=True) if state and _WORD.unpack_from(state, len(state) - from_end)[0] < day_ms
         ]

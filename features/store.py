@@ -5,7 +5,6 @@ as the records of one source are observed in order and a failed call is repeated
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -43,8 +42,6 @@ from features.spec import N_FEATURES, FeatureSettings
 #: Change of a label that was not noted: it is not later than its event.
 NOT_LATER = 2
 _MOST_CHECKPOINTS = 64
-#: Chunks folded whose answers may not be recorded yet: one is being recorded, two wait for it.
-_MOST_UNRECORDED = 3
 
 
 class Checkpoint(NamedTuple):
@@ -136,7 +133,7 @@ class FeatureStore:
 
     def __init__(
         self, log: Log, keys: Keys, settings: FeatureSettings, rates: Rates, *, claim_window_ms: int = 3_600_000,
-        has_journal: bool = False,
+        holds: bool = False,
     ) -> None:  # fmt: skip
         """Prepare.
 
@@ -147,12 +144,9 @@ class FeatureStore:
             rates: Of the base currency.
             claim_window_ms: A second record of a transaction's id, appended at most this long after the first, is a
                 producer's duplicate.
-            has_journal: Answers are recorded: checkpoints wait for `recorded`, so that a record that comes again without a
-                recorded answer is still raw in the log, at its first place.
+            holds: Checkpoints leave raw what may come again, everything until `hold` has told what that is.
         """
-        self._has_journal = has_journal
-        self._waiting: deque[list[Checkpoint]] = deque()
-        self._held = ALL_HELD if has_journal else NOTHING_HELD
+        self._held = ALL_HELD if holds else NOTHING_HELD
         self._claim_window_ms = claim_window_ms
         self._answers: list[tuple[bytes, bytes, bytes]] = []
         self._releases: dict[int, str] = {}
@@ -203,11 +197,10 @@ class FeatureStore:
         appended = await self._append(batch, pairs, np.zeros(n, np.int64))
 
         def finish() -> Observed:
-            vectors = np.full((n, N_FEATURES), np.nan, np.float32)
+            vectors = self.blind(batch)
             flags = batch.flags.copy()
             flags[list(duplicates)] |= FLAG_BITS[Flag.DUPLICATE]
             positions = self._fold(appended, vectors, flags)
-            evaluate_events(batch.time_ms, batch.amount, batch.codes, self._offsets, self._rates.major, np.arange(n), vectors)
             return Observed(vectors, positions, flags, duplicates, index)
 
         return finish
@@ -329,20 +322,13 @@ class FeatureStore:
             self._maturity_s, np.empty((0, 0), np.float32) if vectors is None else vectors, folded, room, room.words.view(np.float64),
             CHECKPOINT_ABOVE, KEEP_RAW, self._held, self._workspace,
         )  # fmt: skip
-        checkpoints = self._checkpoints(pairs, blobs, parts, made)
-        if self._has_journal and vectors is not None:
-            self._waiting.append(checkpoints)
-        else:
-            self._place(checkpoints)
+        if made and not self._is_checkpointing:
+            self._is_checkpointing = True
+            self._beside(self._checkpoint(self._checkpoints(pairs, blobs, parts, made)), self._compactions)
         self._mark(pairs, folded, flags, blobs)
         positions = np.full((len(flags), at.N_ENTITIES), -1, np.int64)
         positions[pairs.row, pairs.kind] = folded.positions
         return positions
-
-    def recorded(self) -> None:
-        """Place the checkpoints of a chunk whose answers are in the journal; a chunk is recorded at most two after it is folded."""
-        while len(self._waiting) > _MOST_UNRECORDED:
-            self._place(self._waiting.popleft())
 
     def hold(self, positions: Mapping[int, int]) -> None:
         """Keep records raw that may come again.
@@ -352,15 +338,6 @@ class FeatureStore:
         """
         if positions:
             self._held = Held(np.array(list(positions), np.int64), np.array(list(positions.values()), np.int64))
-
-    def forget_checkpoints(self) -> None:
-        """Drop checkpoints that wait: they were made of states as another connection told them."""
-        self._waiting.clear()
-
-    def _place(self, checkpoints: list[Checkpoint]) -> None:
-        if checkpoints and not self._is_checkpointing:
-            self._is_checkpointing = True
-            self._beside(self._checkpoint(checkpoints), self._compactions)
 
     def _mark(self, pairs: Pairs, folded: Folded, flags: NDArray[np.uint16], blobs: Sequence[bytes]) -> None:
         """Set late, stale and replay_approx where a pair says so, and move broken states aside."""

@@ -119,7 +119,7 @@ class Serving:
         features = self._settings.features
         log = RedisLog(wire, self._keys, self._budget)
         window_ms = features.duplicate_window_s * 1000
-        return FeatureStore(log, self._keys, features.definition(), self._rates, claim_window_ms=window_ms, has_journal=True)
+        return FeatureStore(log, self._keys, features.definition(), self._rates, claim_window_ms=window_ms, holds=True)
 
     def _markers_on(self, wire: Wire) -> RedisMarkers:
         redis = self._settings.redis

@@ -67,18 +67,10 @@ class Store(Protocol):
 
 
 class Notes(Protocol):
-    """What the store keeps until answers are safe; see `features.store.FeatureStore`."""
+    """What the store is told about answers and positions; see `features.store.FeatureStore`."""
 
     async def note_answers(self) -> None:
         """Note the answers so far in the decision index."""
-        ...
-
-    def recorded(self) -> None:
-        """Place the checkpoints of chunks whose answers are in the journal."""
-        ...
-
-    def forget_checkpoints(self) -> None:
-        """Drop the checkpoints that wait for that."""
         ...
 
     def hold(self, positions: Mapping[int, int]) -> None:
@@ -116,7 +108,7 @@ class Positions:
             journal: Of the answers to transactions.
             topics: Full names of the topics of transactions and of labels.
             gate: What pipelines pass while they apply.
-            notes: Told before commits and after recording.
+            notes: Told before commits, and of all workers' positions.
             outage: Ended by an assignment that could read positions.
         """
         self._sources = sources
@@ -129,6 +121,7 @@ class Positions:
         self._outage = outage
         self._notes = notes
         self._answered: dict[TopicPartition, int] = {}
+        """Committed offset of the partitions that begin before it."""
         self._applied_ms: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, int] = {}
         self._uuid: str | None = None
@@ -149,7 +142,7 @@ class Positions:
             self._outage.failed()
             if not self._outage.is_on or self.problem:
                 raise
-            self._answered = {tp: found.offset for tp, found in committed.items() if found is not None}
+            self._answered = {}
             return {}  # transactions are answered without states; the seek after the outage looks again
 
     async def _look(self, uuids: Mapping[str, str], committed: Mapping[TopicPartition, Committed | None]) -> Mapping[TopicPartition, int]:
@@ -163,10 +156,9 @@ class Positions:
             offsets = {tp: starts.get(tp, 0) if found is None else found.offset for tp, found in committed.items()}
             begin = {tp: min(offset, starts.get(tp, offset)) for tp, offset in offsets.items()}
             mine = {tp.partition: Start(ids[tp], begin[tp]) for tp in committed if tp.topic == self._topics[0]}
-            self._notes.forget_checkpoints()
             self._store.open_for(generation)
             await self._journal.load(mine)
-            self._answered = {tp: found.offset for tp, found in committed.items() if found is not None}
+            self._answered = {tp: offset for tp, offset in offsets.items() if begin[tp] < offset}
             # A replica that is promoted before the first commit must know that there is something to apply again.
             await self._write.write({ids[tp]: (offset, 0) for tp, offset in begin.items() if tp not in starts})
             self._next, self._uuid = begin, uuids.get(self._topics[0])
@@ -195,12 +187,12 @@ class Positions:
 
     def applied(self, records: Sequence[Record]) -> None:
         """Note records of one topic, in order per partition, as applied."""
-        for record in records:
-            self._applied_ms[TopicPartition(record.topic, record.partition)] = record.timestamp
+        newest = {(record.topic, record.partition): record.timestamp for record in records}
+        self._applied_ms.update({TopicPartition(*place): timestamp for place, timestamp in newest.items()})
 
     def is_answered(self, record: Record) -> bool:
         """Tell whether a record comes again only for the states' sake: its answer was committed."""
-        return record.offset < self._answered.get(TopicPartition(record.topic, record.partition), 0)
+        return bool(self._answered) and record.offset < self._answered.get(TopicPartition(record.topic, record.partition), 0)
 
     async def horizon_ms(self) -> int | None:
         """Return the least append time (ms) that every partition of transactions has passed; None while one is unknown.
@@ -208,13 +200,10 @@ class Positions:
         Raises:
             Unavailable: Redis does not answer.
         """
-        places = [TopicPartition(self._topics[0], partition) for partition in range(self.n_partitions)]
-        if not places or self._uuid is None:
+        found = [position for position in (await self._marked()).values() if position is not None]
+        if not found or len(found) < self.n_partitions:
             return None
-        await self._sources.know(self._uuid, places)
-        found = await self._write.read([self._sources.id_of(place) for place in places])
-        times = [None if position is None else position.append_ms for position in found.values()]
-        return None if None in times else min(time_ms for time_ms in times if time_ms is not None) - _IDLE_MARGIN_MS
+        return min(position.append_ms for position in found) - _IDLE_MARGIN_MS
 
     async def hold(self) -> None:
         """Let records stay raw that may come again, of all partitions of transactions.
@@ -222,11 +211,16 @@ class Positions:
         Raises:
             Unavailable: Redis does not answer.
         """
+        found = await self._marked()
+        self._notes.hold({source: position.next_offset for source, position in found.items() if position is not None})
+
+    async def _marked(self) -> Mapping[int, Position | None]:
+        """Return the markers of all partitions of transactions, whoever owns them; none while the topic is not known."""
+        if self._uuid is None:
+            return {}
         places = [TopicPartition(self._topics[0], partition) for partition in range(self.n_partitions)]
-        if places and self._uuid is not None:
-            await self._sources.know(self._uuid, places)
-            found = await self._write.read([self._sources.id_of(place) for place in places])
-            self._notes.hold({source: position.next_offset for source, position in found.items() if position is not None})
+        await self._sources.know(self._uuid, places)
+        return await self._write.read([self._sources.id_of(place) for place in places])
 
     async def mark_idle(self, lags: Callable[[Mapping[TopicPartition, int]], Mapping[TopicPartition, int]]) -> None:
         """Mark partitions of transactions of which nothing is left to apply as of now; so labels for nobody end their wait.
@@ -251,10 +245,7 @@ class Positions:
         scores = [message for message in messages if message.offset is not None]
         if not scores:
             return True
-        is_recorded = await self._journal.write(_answered(scores))
-        if is_recorded:
-            self._notes.recorded()
-        return is_recorded
+        return await self._journal.write(_answered(scores))
 
     async def _check_alive(self, committed: Mapping[TopicPartition, Committed | None]) -> None:
         if not await self._read.is_emptied():
