@@ -4,17 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from domain.errors import ConfigError, Unavailable
+from service.sending import started_producer
 from stream.connection import KafkaConnection
 from stream.records import Message
 
-REQUEST_TIMEOUT_MS: Final = 30_000
-"""A record that the broker has not taken by then is given up."""
-#: Larger than any topic's limit, so that the broker decides what is too large.
-_LARGEST_REQUEST_BYTES: Final = 8 * 1024 * 1024
 #: A record larger than this is a batch of its own, so that one too large takes no other with it.
 _BATCH_BYTES: Final = 64 * 1024
 
@@ -32,18 +28,7 @@ class PlacedSender:
         Raises:
             Unavailable: Kafka does not answer.
         """
-        self._producer = AIOKafkaProducer(
-            **self._connection.aiokafka(),
-            enable_idempotence=True,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=_LARGEST_REQUEST_BYTES,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-        )
-        try:
-            await self._producer.start()
-        except KafkaError as error:
-            await self._producer.stop()
-            raise Unavailable(f"Kafka at {self._connection.bootstrap} (setting kafka.bootstrap) does not answer: {error}") from error
+        self._producer = await started_producer(self._connection, batch_bytes=_BATCH_BYTES)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -13,6 +13,8 @@ from aiokafka.partitioner import murmur2
 from domain.errors import ConfigError, Unavailable
 from stream.connection import KafkaConnection
 
+REQUEST_TIMEOUT_MS: Final = 30_000
+"""A record that the broker has not taken by then is given up."""
 #: Larger than any topic's limit, so that the broker decides what is too large.
 _LARGEST_REQUEST_BYTES: Final = 8 * 1024 * 1024
 _BATCH_BYTES: Final = 512 * 1024
@@ -29,6 +31,27 @@ def partition_of(key: bytes, n_partitions: int) -> int:
     0
     """
     return int(murmur2(key) & 0x7FFFFFFF) % n_partitions
+
+
+async def started_producer(connection: KafkaConnection, *, batch_bytes: int) -> Any:
+    """Return a connected, idempotent aiokafka producer (acks=all) for clients; the broker decides what is too large.
+
+    Raises:
+        Unavailable: Kafka does not answer.
+    """
+    producer = AIOKafkaProducer(
+        **connection.aiokafka(),
+        enable_idempotence=True,
+        max_batch_size=batch_bytes,
+        max_request_size=_LARGEST_REQUEST_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+    )
+    try:
+        await producer.start()
+    except KafkaError as error:
+        await producer.stop()
+        raise Unavailable(f"Kafka at {connection.bootstrap} (setting kafka.bootstrap) does not answer: {error}") from error
+    return producer
 
 
 class Sender:
@@ -53,18 +76,7 @@ class Sender:
         Raises:
             Unavailable: Kafka does not answer.
         """
-        self._producer = AIOKafkaProducer(
-            **self._connection.aiokafka(),
-            enable_idempotence=True,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=_LARGEST_REQUEST_BYTES,
-            request_timeout_ms=30_000,
-        )
-        try:
-            await self._producer.start()
-        except KafkaError as error:
-            await self._producer.stop()
-            raise Unavailable(f"Kafka at {self._connection.bootstrap} (setting kafka.bootstrap) does not answer: {error}") from error
+        self._producer = await started_producer(self._connection, batch_bytes=_BATCH_BYTES)
         return self
 
     async def __aexit__(self, *_: object) -> None:
