@@ -14,7 +14,7 @@ from numba import config, njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MODULES: Final = ("clock", "codec", "compiled", "entity_records", "event", "fold", "kernel", "layout", "offline", "spec")
+_MODULES: Final = ("clock", "codec", "compiled", "entity_records", "evaluation", "event", "fold", "kernel", "layout", "offline", "spec")
 
 
 def _cache_folder() -> Path | None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from features import layout as at
 from features.codec import checkpoint_words, decode, encode, is_sound
 from features.compiled import compiled
-from features.kernel import LATE, STALE, Floats, Ints, Workspace, apply, evaluate, is_seen, lateness, wake
+from features.evaluation import evaluate
+from features.kernel import LATE, STALE, Floats, Ints, Workspace, apply, is_seen, lateness, wake
 
 #: A key with more raw records than this gets a checkpoint ...
 CHECKPOINT_ABOVE = 64

@@ -22,8 +22,9 @@ from features.columns import Columns, columns_of
 from features.compiled import compiled_parallel
 from features.currency import Rates
 from features.entity_records import Events, group_by_entity
+from features.evaluation import evaluate
 from features.event import evaluate_events
-from features.kernel import Floats, Ints, apply, evaluate, new_workspace, wake
+from features.kernel import Floats, Ints, apply, new_workspace, wake
 
 Progress = Callable[[float], None]
 _BLOCK = 2048

@@ -131,12 +131,18 @@ class Driver:
 
     @property
     def n_kills(self) -> int:
-        return sum(self.kills.values())
+        """Kills of the storm: a worker killed because it missed its point is none, unless random kills are wanted."""
+        return sum(self.kills[point] for point in self.storm.points)
 
     @property
     def unreached(self) -> list[Point]:
         """Points that nobody came to."""
         return [point for point in self.storm.points if not self.kills[point] and point != RANDOM]
+
+    @property
+    def _someone_waits_for_work(self) -> bool:
+        """Tell whether a worker is up that is to die at a point: it does not come there without work."""
+        return any(w.point is not None and not w.is_leaving and w.is_ready for w in self._workers)
 
     def run(self, report: Any = lambda _line: None) -> None:
         """Stream until all is committed.
@@ -158,7 +164,7 @@ class Driver:
                         before, progress_s = progress, asked_s
                         report(f"{transactions:,} of {len(self.world.history):,} transactions, {self.n_kills} kills")
                     self._send_due_labels(places)
-                    if transactions == self._sent["transactions.v1"]:  # nobody comes to its point without work
+                    if transactions == self._sent["transactions.v1"] and self._someone_waits_for_work:
                         self._send_batch()
                     if self._is_done(transactions, labels):
                         break
@@ -283,8 +289,8 @@ class Driver:
         return {at.partition: at.offset + 1 for at in (future.get() for future in sent)}
 
     def _send_batches(self) -> None:
-        """Send as much as goes with the kills so far, so that both end together."""
-        share = (self.n_kills + N_WORKERS) / max(1, self.storm.n_kills)
+        """Send as much as goes with the kills so far; a part is kept for whoever comes late to its point."""
+        share = (self.n_kills + 1) / (self.storm.n_kills + 1)
         wanted = min(self.world.n_batches, int(share * self.world.n_batches) + 1)
         if self._next_batch < wanted:
             self._send_batch()

@@ -9,8 +9,9 @@ import numpy as np
 from domain.decision import FLAG_BITS, Flag
 from features import layout as at
 from features.codec import checkpoint_words, decode, encode, is_sound
+from features.evaluation import evaluate
 from features.feature_row import FeatureRow
-from features.kernel import apply, evaluate, new_workspace, wake
+from features.kernel import apply, new_workspace, wake
 
 APPROXIMATE: Final = FLAG_BITS[Flag.REPLAY_APPROX]
 

@@ -9,7 +9,7 @@ from tests.e2e.exactness import examine
 
 @pytest.mark.timeout(240)
 def test_workers_killed_at_every_step_lose_nothing_and_count_nothing_twice(installation):
-    world = make_world(5_000, seed=3, batch_size=100, again_share=0.01)
+    world = make_world(6_000, seed=3, batch_size=40, again_share=0.01)
     driver = Driver(installation, world, Storm(len(EVERY_POINT), EVERY_POINT, most_chunks=3, chunk_size=30, rebalance_every=6))
     driver.run()
     found = examine(installation.settings, parks_labels=True)

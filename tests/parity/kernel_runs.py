@@ -7,8 +7,9 @@ import numpy as np
 from features import layout as at
 from features import spec
 from features.codec import checkpoint_words, decode, encode, is_sound
+from features.evaluation import evaluate
 from features.fold import NOTHING_HELD, Folded, Held, checkpoint_room, fold
-from features.kernel import apply, evaluate, new_workspace, wake
+from features.kernel import apply, new_workspace, wake
 
 KINDS = {"transaction": at.TRANSACTION, "fraud": at.FRAUD, "fraud_undone": at.FRAUD_UNDONE}
 
