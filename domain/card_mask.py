@@ -5,28 +5,40 @@ from typing import Final
 
 from domain.card_number import has_card_number, is_card_number
 
-#: Digits, perhaps in groups, that are long enough to hold a card number.
-_DIGIT_RUN: Final = re.compile(r"[0-9](?:[ -]*[0-9]){12,}")
+#: Digits, perhaps in groups or escaped as JSON may or two bytes each, that are long enough to hold a card number.
+_DIGIT_RUN: Final = re.compile(r"(?:[0-9]|\\u003[0-9])(?:(?:[ \0-]|\\u002[0dD])*(?:[0-9]|\\u003[0-9])){12,}")
+_ESCAPED: Final = re.compile(r"\\u00([23][0-9dD])")
 #: A time in milliseconds has 13 digits, and every tenth number of 13 digits passes the Luhn check.
 _TIME: Final = re.compile(r'_ms["\']?\s*[:=]?\s*$')
 _LONGEST_GROUPED: Final = 64
 
 
 def mask_card_numbers(text: str) -> str:
-    """Return `text` with every card number replaced by stars but for its last four digits; a longer run of digits that holds one entirely.
+    r"""Return `text` with every card number replaced by stars but for its last four digits; a longer run of digits that holds one entirely.
 
     Thirteen digits that begin with 1 and follow a name ending in `_ms` are a time and stay.
 
     >>> mask_card_numbers('{"card_id": "4111 1111 1111 1111", "event_time_ms": 1767225601007}')
     '{"card_id": "************1111", "event_time_ms": 1767225601007}'
+    >>> mask_card_numbers(r'{"card_id": "\u0034111111111111111"}')
+    '{"card_id": "************1111"}'
     """
 
     def masked(found: re.Match[str]) -> str:
-        run = found[0]
+        run = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), found[0]).replace("\0", "")
         if len(run) == 13 and run[0] == "1" and _TIME.search(text, max(0, found.start() - 16), found.start()):
-            return run
+            return found[0]
         if not has_card_number(run):
-            return run
+            return found[0]
         return "*" * 12 + run[-4:] if is_card_number(run) and len(run) < _LONGEST_GROUPED else "*" * 12
 
     return _DIGIT_RUN.sub(masked, text)
+
+
+def mask_card_bytes(data: bytes) -> bytes:
+    r"""Return `data` with every card number in it masked likewise, whatever else the bytes are.
+
+    >>> mask_card_bytes(b"\xff4111111111111111")
+    b'\xff************1111'
+    """
+    return mask_card_numbers(data.decode("latin-1")).encode("latin-1")

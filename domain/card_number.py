@@ -8,6 +8,9 @@ _LENGTHS: Final = range(13, 20)
 #: Digits, perhaps in groups, that are long enough to hold a card number.
 _DIGIT_RUN: Final = re.compile(r"[0-9](?:[ -]*[0-9]){12,}")
 _CARD_ID: Final = re.compile(rb'"card_id"\s*:\s*"?([0-9](?:[ -]*[0-9]){12,18})(?![0-9])')
+#: A printable character of ASCII as JSON may write it, too.
+_ESCAPED: Final = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
+_GAP: Final = rb"(?:[ -]|\\u002[0dD])*"
 
 
 def is_card_number(text: str) -> bool:
@@ -37,23 +40,35 @@ def has_card_number(text: str) -> bool:
 
 
 def card_number_in(record: bytes) -> str | None:
-    """Return the card number that JSON bytes, perhaps broken ones, give as `card_id`; None if there is none.
+    """Return the card number that JSON bytes, perhaps broken ones, give as `card_id`, however written; None if there is none.
 
     >>> card_number_in(b'{"card_id": 4111111111111111, "amount_minor":')
     '4111111111111111'
     """
-    found = (match[1].decode() for match in _CARD_ID.finditer(record))
+    found = (match[1].decode() for match in _CARD_ID.finditer(_plain(record)))
     return next((digits for digits in found if is_card_number(digits)), None)
 
 
 def mask_card_number(data: bytes, digits: str) -> bytes:
-    """Return `data` with every occurrence of `digits`, however grouped, replaced by stars; the last four characters stay.
+    r"""Return `data` with every occurrence of `digits`, however grouped and escaped, replaced by stars; the last four characters stay.
 
     >>> mask_card_number(b'{"card_id":"4111111111111111"}', "4111111111111111")
     b'{"card_id":"************1111"}'
+    >>> mask_card_number(rb'{"card_id":"\u0034111111111111111"}', "4111111111111111")
+    b'{"card_id":"************1111"}'
     """
-    grouped = "[ -]*".join(digits.translate(_SEPARATORS))
-    return re.sub(grouped.encode(), lambda found: b"*" * (len(found[0]) - 4) + found[0][-4:], data)
+
+    def masked(found: re.Match[bytes]) -> bytes:
+        plain = _plain(found[0])
+        return b"*" * (len(plain) - 4) + plain[-4:]
+
+    number = _GAP.join(rb"(?:%b|\\u003%b)" % (digit, digit) for digit in re.findall(rb"[0-9]", digits.encode()))
+    return re.sub(number, masked, data)
+
+
+def _plain(data: bytes) -> bytes:
+    """Return `data` with the escapes of printable ASCII resolved."""
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), data)
 
 
 def _luhn_sum(digits: str) -> int:

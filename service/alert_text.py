@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from domain.card_mask import mask_card_bytes
 from domain.decision import Alert, Score
 from features.currency import exponent
+from service.dead_letter_text import printable
 from service.times import format_time
 from stream.records import Record
 
@@ -47,26 +49,30 @@ def alert_text(alert: Alert) -> Text:
 
 
 def dead_letter(record: Record) -> dict[str, Any]:
-    """Return a dead letter as JSON values: place, key, headers, and the value as text (`value`) or base64 (`value_base64`)."""
+    """Return a dead letter as JSON values: place, key, headers, and the value as text (`value`) or base64 (`value_base64`).
+
+    Card numbers are masked everywhere.
+    """
     found: dict[str, Any] = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "time_ms": record.timestamp,
-        "key": None if record.key is None else record.key.decode("utf-8", "backslashreplace"),
-        "headers": {name: value.decode("utf-8", "backslashreplace") for name, value in record.headers},
+        "key": None if record.key is None else _masked(record.key),
+        "headers": dict(_masked(b"%b:%b" % (name.encode(), value)).split(":", 1) for name, value in record.headers),
     }
+    value = None if record.value is None else mask_card_bytes(record.value)
     try:
-        found["value"] = None if record.value is None else record.value.decode()
+        found["value"] = None if value is None else value.decode()
     except UnicodeDecodeError:
-        found["value_base64"] = base64.b64encode(record.value or b"").decode()
+        found["value_base64"] = base64.b64encode(value or b"").decode()
     return found
 
 
 def dead_letter_text(record: Record) -> Text:
-    """Return a dead letter on two lines: why and where from, then the beginning of its value."""
+    """Return a dead letter on two lines: why and where from, then the beginning of its value; fit for a terminal."""
     found = dead_letter(record)
-    headers = found["headers"]
+    headers = {name: printable(value) for name, value in found["headers"].items()}
     text = Text(f"{format_time(record.timestamp)}  ")
     text.append(headers.get("error", "?"), "bold red")
     text.append(
@@ -75,3 +81,7 @@ def dead_letter_text(record: Record) -> Text:
     shown = repr(found["value"]) if "value" in found else f"base64 {found['value_base64']}"
     text.append(f"\n    {shown if len(shown) <= 200 else shown[:200] + '...'}", "dim")
     return text
+
+
+def _masked(data: bytes) -> str:
+    return mask_card_bytes(data).decode("utf-8", "backslashreplace")

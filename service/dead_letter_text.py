@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 
 from domain.card_mask import mask_card_numbers
-from domain.card_number import has_card_number
 from service.dead_letter_log import Handled
 from service.dead_letter_verdict import Step
 from service.dead_letters import DeadLetter
@@ -110,8 +109,6 @@ def content(value: bytes | None) -> str:
         text = "\n".join(printable(line) for line in shown.split("\n"))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         text = printable(value.decode("utf-8", "backslashreplace"))
-    if "\\x00" in text and has_card_number(text.replace("\\x00", "")):  # two bytes a digit
-        return f"({len(value):,} bytes that hold a card number: not shown)"
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(value):,} bytes in all)"
 
 

@@ -1,5 +1,6 @@
 """Dead letters: what may be done with them, whose turn it is, and what is shown."""
 
+import base64
 from typing import NamedTuple, get_args
 
 import msgspec
@@ -12,6 +13,7 @@ from domain.card_mask import mask_card_numbers
 from domain.card_number import has_card_number
 from domain.dead_letter_action import Action, DeadLetterAction, DeadLetterTurn
 from domain.errors import ConfigError, RejectedRecord
+from service.alert_text import dead_letter, dead_letter_text
 from service.commands import dlq
 from service.dead_letter_log import LEASE_MS, LogState, action_key, turn_key
 from service.dead_letter_text import Summary, content, details, list_line, printable, row
@@ -225,15 +227,46 @@ def test_nothing_that_a_terminal_would_obey_is_printed():
     assert printable("good ü text") == "good ü text"
 
 
+ESCAPED = "".join(f"\\u{ord(c):04x}" for c in CARD)
 HIDDEN = [
     CARD.encode(), f'{{"extra":{{"pan":{CARD}}}}}'.encode(), b"\xff" + CARD.encode(), CARD.encode("utf-16-le"),
-    b'{"a":"' + "".join(f"\\u{ord(c):04x}" for c in CARD).encode() + b'"}',
+    ESCAPED.encode(), b'{"a":"' + ESCAPED.encode() + b'"}', b"\xff" + ESCAPED.encode(),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", HIDDEN)
 def test_content_hides_card_numbers(value):
-    assert CARD not in content(value).replace("\\x00", "")
+    shown = content(value)
+
+    assert CARD not in shown.replace("\\x00", "")
+    assert ESCAPED not in shown
+    assert "1111" in shown
+
+
+@pytest.mark.parametrize("value", HIDDEN)
+def test_the_tail_of_dead_letters_hides_card_numbers(value):
+    found = dead_letter(Record(key=value, value=value, headers=(("reason", value),)))
+    shown = base64.b64decode(found["value_base64"]) if "value_base64" in found else found["value"].encode()
+    everything = str(found) + str(dead_letter_text(Record(key=value, value=value, headers=(("reason", value),)))) + str(shown)
+
+    assert b"1111" in shown.replace(b"\0", b"")
+    assert CARD not in everything.replace("\\x00", "").replace("\0", "")
+    assert ESCAPED not in everything.replace("\\\\", "\\")
+
+
+def test_the_tail_of_dead_letters_leaves_other_bytes_alone():
+    value, key = b'\xff{"event_time_ms":1767225601007,"a":"\\u0034"}\x80', b"\\u0034 1\0002"
+
+    assert base64.b64decode(dead_letter(Record(value=value))["value_base64"]) == value
+    assert dead_letter(Record(key=key))["key"].encode() == key
+    assert dead_letter(Record(headers=(("time_ms", b"1767225601007"),)))["headers"] == {"time_ms": "1767225601007"}
+
+
+def test_the_tail_of_dead_letters_prints_nothing_that_a_terminal_would_obey():
+    shown = str(dead_letter_text(Record(value=b"\x1b[2J", headers=(("error", b"\x1b[2J"), ("reason", b"a\x07b")))))
+
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
 
 
 def test_content_is_bounded_and_never_fails():

@@ -301,8 +301,11 @@ def test_a_token_of_12_or_20_digits_is_no_card_number():
         lambda good: record(good, card_id=CARD_NUMBER, transaction_id=5),
         lambda good: record(good, card_id=CARD_NUMBER)[:-1],
         lambda good: b"\xff" + record(good, card_id=CARD_NUMBER),
+        lambda good: record(good, "transaction_id", card_id=CARD_NUMBER).replace(
+            CARD_NUMBER[:2].encode(), rb"\u003%c\u003%c" % tuple(CARD_NUMBER[:2].encode()), 1
+        ),
     ],
-    ids=["a number, no text", "a missing field", "a wrong field", "cut off", "no utf-8"],
+    ids=["a number, no text", "a missing field", "a wrong field", "cut off", "no utf-8", "escaped"],
 )
 def test_a_card_number_in_an_otherwise_broken_record_is_found_so_that_it_is_masked(decode, good, damage):
     error = rejection(decode, damage(good))

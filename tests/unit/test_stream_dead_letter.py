@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from domain.errors import CardNumberRejected, InvalidRecord, MalformedRecord
+from domain.transaction import decode_transaction
 from stream.dead_letter import ORIGIN, TRIED, dead_letter, replay_headers, replayed
 
 
@@ -74,3 +75,12 @@ def test_a_card_number_appears_nowhere_in_its_dead_letter():
     assert number not in repr(letter)
     assert letter.key == b"************1111"
     assert letter.value == b'{"card_id":"************1111","extra":{"n":"************1111"}}'
+
+
+def test_a_card_number_that_json_escapes_appears_nowhere_in_its_dead_letter():
+    value = rb'{"card_id":"\u0034111\u002d1111 1111\u00201111","transaction_id":"\u0034111-1111 1111 1111"}'
+    with pytest.raises(CardNumberRejected) as refused:
+        decode_transaction(value)
+    letter = dead_letter(record(None, value), refused.value, topic="dead", now_ms=99)
+
+    assert letter.value == b'{"card_id":"***************1111","transaction_id":"***************1111"}'
