@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import redis
+from redis.asyncio import Redis, RedisCluster
 from redis.crc import key_slot
 
+from features.redis_cluster_wire import ClusterWire
+from features.redis_wire import SingleWire
 from service.embedded_redis import RedisServer
 from service.embedded_server import HOST
 
@@ -145,6 +148,30 @@ class Cluster:
         node.ask("CLUSTER", "REPLICATE", master.ask("CLUSTER", "MYID"))
         until(lambda: node.ask("INFO", "replication")["master_link_status"] == "up", "the replica is in step")
         until(lambda: all(len(_replicas(each, master)) == 1 for each in self.nodes), "everybody knows the replica")
+
+
+class Site:
+    """Where weir's keys lie: one server, or the masters of a cluster."""
+
+    def __init__(self, masters: list[RedisNode]) -> None:
+        """Empty them; more than one are a cluster."""
+        self.masters = masters
+        self.is_cluster = len(masters) > 1
+        self.url = masters[0].url
+        for each in masters:
+            each.flush()
+
+    def new_wire(self) -> SingleWire | ClusterWire:
+        """Return a wire that is not connected yet."""
+        return (ClusterWire if self.is_cluster else SingleWire)(Redis.from_url(self.url))
+
+    def new_client(self) -> Redis | RedisCluster:
+        """Return a client to look at keys and to damage them."""
+        return (RedisCluster if self.is_cluster else Redis).from_url(self.url)
+
+    def keys(self) -> list[bytes]:
+        """Return all keys."""
+        return [key for each in self.masters for key in each.ask("KEYS", "*")]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Every log of the feature store obeys the same laws, in memory and in a real Redis."""
+"""Every log of the feature store obeys the same laws: in memory, in a real Redis and in a cluster."""
 
 import asyncio
 import struct
@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from redis.asyncio import Redis
 
 from domain.decision import FLAG_BITS, Flag, Tier
 from domain.transaction import Transaction
@@ -25,9 +24,9 @@ from features.keys import Keys
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, replay_in_order
 from features.redis_log import RedisLog, library
-from features.redis_wire import SingleWire
 from features.spec import FeatureSettings, fingerprint
 from features.store import NOT_LATER, Checkpoint, FeatureStore
+from tests.integration.redis_nodes import Site
 from tests.parity.definition import Item
 from tests.parity.kernel_runs import fold_once, records_of
 
@@ -38,25 +37,28 @@ START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
 
 
-@pytest.fixture(params=["memory", "redis"])
+@asynccontextmanager
+async def redis_log(site: Site):
+    """Yield a log on connections of its own, with `.client` to look at and to damage what it wrote."""
+    wire, client = site.new_wire(), site.new_client()
+    await wire.everywhere([library()])
+    log = RedisLog(wire, KEYS, IndexBudget(0, 1))
+    log.client = client
+    yield log
+    await wire.close()
+    await client.aclose()
+
+
+@pytest.fixture(params=["memory", "single", "cluster"])
 def run(request) -> Callable:
     """Return a function that runs `law(log)` in an event loop on a fresh log."""
 
-    @asynccontextmanager
-    async def open_log():
-        if request.param == "memory":
-            yield MemoryLog()
-            return
-        client = Redis.from_url(request.getfixturevalue("redis_url"))
-        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
-        log.client = client  # to look at and to damage what it wrote
-        await client.execute_command(*library())
-        yield log
-        await client.aclose()
-
     def run_law(law: Callable[..., Awaitable[None]]) -> None:
         async def body():
-            async with open_log() as log:
+            if request.param == "memory":
+                await law(MemoryLog())
+                return
+            async with redis_log(request.getfixturevalue(f"{request.param}_site")) as log:
                 await law(log)
 
         asyncio.run(body())
@@ -106,34 +108,16 @@ def test_append_returns_the_state_as_it_was(run):
     run(law)
 
 
-def test_a_state_of_wrong_length_is_moved_aside_and_the_record_kept(run):
-    async def law(log):
-        key = KEYS.state(at.CARD, "c")
-        records = records_of(items(1))
-        for damage in (b"short", bytes(41)):
-            if isinstance(log, MemoryLog):
-                log.states[key] = damage
-            else:
-                await log.client.set(key, damage)
-            assert await append(log, key, records) == b""
-            assert await content(log, key) == records.tobytes()
-
-    run(law)
-
-
-def test_a_key_of_wrong_type_does_not_stop_the_others(redis_url):
+def test_a_key_of_wrong_type_does_not_stop_the_others(site):
     async def law():
-        client = Redis.from_url(redis_url)
-        log = RedisLog(SingleWire(client), KEYS, IndexBudget(0, 1))
-        await client.execute_command(*library())
-        names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
-        await client.lpush(names[1], "not a string")
-        records = records_of(items(1)).tobytes()
-        found = await log.append(names, [records] * 3)
-        assert found == [b"", b"", b""]
-        assert await client.mget(names) == [records] * 3
-        assert await client.lrange(names[1].replace(KEYS.states, KEYS.bad), 0, -1) == [b"not a string"]
-        await client.aclose()
+        async with redis_log(site) as log:
+            names = [KEYS.state(at.CARD, name) for name in ("a", "b", "c")]
+            await log.client.lpush(names[1], "not a string")
+            records = records_of(items(1)).tobytes()
+            found = await log.append(names, [records] * 3)
+            assert found == [b"", b"", b""]
+            assert [await log.client.get(name) for name in names] == [records] * 3
+            assert await log.client.lrange(names[1].replace(KEYS.states, KEYS.bad), 0, -1) == [b"not a string"]
 
     asyncio.run(law())
 
@@ -329,13 +313,14 @@ def test_served_vectors_equal_the_offline_twin_bit_for_bit(run):
     run(law)
 
 
-def test_a_broken_state_is_moved_aside_and_the_entity_starts_anew(run):
+@pytest.mark.parametrize("broken", [struct.pack("<q", -0xAD << 48) + bytes(64), b"short", bytes(41)])
+def test_a_broken_state_is_moved_aside_and_the_entity_starts_anew(run, broken):
     chunk = transactions(3, cards=1, merchants=1)
 
     async def law(log):
         store = FeatureStore(log, KEYS, SETTINGS, RATES)
         key = KEYS.state(at.CARD, chunk[0].card_id)
-        broken = struct.pack("<q", -0xAD << 48) + bytes(64)
+        aside = key.replace(KEYS.states, KEYS.bad)
         if isinstance(log, MemoryLog):
             log.states[key] = broken
         else:
@@ -345,5 +330,7 @@ def test_a_broken_state_is_moved_aside_and_the_entity_starts_anew(run):
         assert store.n_broken == 1
         assert first.positions[0, at.CARD] == 0
         assert second.positions[:, at.CARD].tolist() == [1, 2]
+        assert (log.bad[key] if isinstance(log, MemoryLog) else await log.client.get(aside)) == broken
+        assert len(await content(log, key)) == 3 * at.RECORD_BYTES
 
     run(law)

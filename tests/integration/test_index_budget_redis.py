@@ -19,10 +19,9 @@ KEY = b"weir:index_bytes"
 MB = 1 << 20
 
 
-def test_two_workers_add_up_and_the_past_is_dropped(redis_url, redis_client):
+def test_two_workers_add_up_and_the_past_is_dropped(site):
     async def body():
-        client = Redis.from_url(redis_url)
-        wire = SingleWire(client)
+        wire, client = site.new_wire(), site.new_client()
         budgets = [IndexBudget(0, 45) for _ in range(2)]
         shared = [RedisIndexBudget(wire, KEY, budget) for budget in budgets]
         now_ms = 20_000 * DAY_MS
@@ -36,7 +35,7 @@ def test_two_workers_add_up_and_the_past_is_dropped(redis_url, redis_client):
         for _ in range(2):
             await shared[0].sync(now_ms + 50 * DAY_MS)
         assert budgets[0].forecast(now_ms).kept_bytes == 0
-        assert redis_client.hlen(KEY) == 0
+        assert await client.hlen(KEY) == 0
         await wire.close()
         await client.aclose()
 

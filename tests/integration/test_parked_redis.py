@@ -1,12 +1,10 @@
-"""Parked labels in a real Redis: the laws of memory, and the storm of many workers."""
+"""Parked labels in a real Redis and in a cluster: the laws of memory, and the storm of many workers."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from redis.asyncio import Redis
 
 from features import redis_log, redis_parked
 from features.index import Entry, encode_entry
@@ -16,39 +14,23 @@ from features.memory_parked import MemoryParked
 from features.parked import APPLY, CARRY, ELSEWHERE, GIVEN_UP, SETTLED, UNKNOWN, WAIT, Numbered, ParkedLabel
 from features.redis_log import RedisLog
 from features.redis_parked import RedisParked
-from features.redis_wire import SingleWire
+from tests.integration.redis_nodes import Site
 from tests.unit.parked_runs import KEYS, Storm, World
 
 START_MS = 1_700_000_000_000
 
 
-class OneSlot:
-    """A wire that lets only calls through that a cluster would take: all keys of a call with one hash tag."""
-
-    def __init__(self, wire: SingleWire) -> None:
-        self._wire = wire
-
-    async def run(self, calls):
-        for call in calls:
-            for command in call.commands:
-                keys = command[3 : 3 + command[2]] if command[0].startswith("FCALL") else command[1:2]
-                assert {re.search(rb"{(.+?)}", key)[1] for key in (*keys, call.key)} == {re.search(rb"{(.+?)}", call.key)[1]}
-        return await self._wire.run(calls)
-
-
 @asynccontextmanager
-async def redis_world(url: str):
-    client = Redis.from_url(url)
-    wire = SingleWire(client)
-    log = RedisLog(wire, KEYS, IndexBudget(0, 1))
-    parked = RedisParked(OneSlot(wire), KEYS)
+async def redis_world(site: Site):
+    wire, client = site.new_wire(), site.new_client()
+    log, parked = RedisLog(wire, KEYS, IndexBudget(0, 1)), RedisParked(wire, KEYS)
     await wire.everywhere([redis_log.library(), redis_parked.library()])
     yield log, parked, client
     await wire.close()
     await client.aclose()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "single", "cluster"])
 def run(request) -> Callable:
     """Return a function that runs `law(log, parked)` in an event loop on an empty store."""
 
@@ -58,7 +40,7 @@ def run(request) -> Callable:
                 log = MemoryLog()
                 await law(log, MemoryParked(log, KEYS))
                 return
-            async with redis_world(request.getfixturevalue("redis_url")) as (log, parked, _):
+            async with redis_world(request.getfixturevalue(f"{request.param}_site")) as (log, parked, _):
                 await law(log, parked)
 
         asyncio.run(body())
@@ -148,9 +130,9 @@ def test_a_number_or_nobody_carries_a_label(run):
     run(law)
 
 
-def test_what_a_newer_weir_parked_is_left_to_it(redis_url):
+def test_what_a_newer_weir_parked_is_left_to_it(site):
     async def law():
-        async with redis_world(redis_url) as (_, parked, client):
+        async with redis_world(site) as (_, parked, client):
             await parked.put([kept(1), kept(2), kept(3)])
             records = parked._queue(0)[0]
             await client.hset(records, str(kept(2).source), b"\x9f newer")
@@ -161,9 +143,9 @@ def test_what_a_newer_weir_parked_is_left_to_it(redis_url):
     asyncio.run(law())
 
 
-def test_fates_expire_and_waiting_labels_do_not(redis_url):
+def test_fates_expire_and_waiting_labels_do_not(site):
     async def law():
-        async with redis_world(redis_url) as (log, parked, client):
+        async with redis_world(site) as (log, parked, client):
             await divert(parked, 1)
             await parked.put([kept(1)])
             assert await client.ttl(parked._fate("t1", kept(1).source)) > 29 * 86_400
@@ -176,9 +158,9 @@ def test_fates_expire_and_waiting_labels_do_not(redis_url):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_is_lost_and_nothing_counts_twice_in_a_storm_on_redis(redis_url, seed):
+def test_nothing_is_lost_and_nothing_counts_twice_in_a_storm_on_redis(site, seed):
     async def body():
-        async with redis_world(redis_url) as (log, parked, _):
+        async with redis_world(site) as (log, parked, _):
             storm = Storm(World(log, parked), seed)
             await storm.run()
             assert storm.n_crashes > 0

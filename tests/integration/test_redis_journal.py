@@ -1,62 +1,23 @@
-"""The answer journal on a real Redis."""
+"""The answer journal on a real Redis: a single server and a cluster."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
-from redis.asyncio import Redis
 
 from domain.errors import Unavailable
-from features.keys import Keys
-from features.redis_journal import RedisJournal
-from features.redis_wire import SingleWire
 from stream.journal import Answered, Journal
 from stream.journal_ring import Answer, Start
+from tests.integration.journal_world import KEYS, N_SLOTS, SOURCE, play
 
-KEYS = Keys("weir:", "0123456789ab")
-N_SLOTS = 4
-SOURCE, OTHER_SOURCE = 300, 301
+OTHER_SOURCE = 301
 BINARY = bytes(range(256)) + b"\r\n$-1\r\n"
 
 
-class World:
-    """One Redis, several processes: each `process()` is a worker with a journal of its own."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.client = Redis.from_url(url)
-        self.wires: list[SingleWire] = []
-
-    def process(self, force_commit: Callable[[], Awaitable[None]] | None = None, *, n_slots: int = N_SLOTS) -> Journal:
-        async def never() -> None:
-            raise AssertionError("a commit was forced")
-
-        self.wires.append(SingleWire(Redis.from_url(self.url)))
-        return Journal(RedisJournal(self.wires[-1], KEYS, "group", n_slots=n_slots), force_commit or never)
-
-
 @pytest.fixture
-def run(redis_url) -> Callable:
+def run(site) -> Callable:
     """Return a function that runs `law(world)` in an event loop."""
-
-    @asynccontextmanager
-    async def open_world():
-        world = World(redis_url)
-        yield world
-        for wire in world.wires:
-            await wire.close()
-        await world.client.aclose()
-
-    def run_law(law: Callable[[World], Awaitable[None]]) -> None:
-        async def body():
-            async with open_world() as world:
-                await asyncio.wait_for(law(world), 30)
-
-        asyncio.run(body())
-
-    return run_law
+    return lambda law: play(site, law)
 
 
 def answered(*spans: tuple[int, int, int], text: bytes = b"") -> Answered:
@@ -109,7 +70,7 @@ def test_slots_have_no_time_to_live_and_the_ring_wraps_around(run):
             assert await journal.write(answered((0, i, i + 1)))
             journal.committed({0: i})
         names = [KEYS.journal("group", 0, slot) for slot in range(N_SLOTS)]
-        assert sorted(await world.client.keys("*")) == sorted(names)
+        assert sorted(world.site.keys()) == sorted(names)
         assert {await world.client.ttl(name) for name in names} == {-1}
         last = 3 * N_SLOTS - 1
         after = world.process()
@@ -174,7 +135,7 @@ def test_partitions_that_are_not_ours_are_not_written(run):
         await journal.load(starts(0, 0, 1))
         await journal.load(starts(0, 1))
         assert not await journal.write(answered((0, 0, 1), (1, 0, 1)))
-        assert await world.client.keys("*") == []
+        assert world.site.keys() == []
 
     run(law)
 
@@ -187,7 +148,7 @@ def test_an_answer_given_again_is_not_recorded_again(run):
         second = world.process()
         await second.load(starts(0, 0))
         assert await second.write(answered((0, 0, 4), text=b"first"))
-        assert len(await world.client.keys("*")) == 1
+        assert len(world.site.keys()) == 1
         assert await second.write(answered((0, 2, 6), text=b"second"))
         third = world.process()
         await third.load(starts(0, 0))
@@ -307,7 +268,7 @@ def test_writing_the_same_again_after_a_lost_answer_is_safe(run):
         slots.write = write
         assert await journal.write(answered((0, 0, 3)))
         assert journal.n_conflicts == 0
-        assert len(await world.client.keys("*")) == 1
+        assert len(world.site.keys()) == 1
 
     run(law)
 
@@ -317,11 +278,13 @@ def test_a_full_redis_is_an_outage(run):
         journal = world.process()
         await journal.load(starts(0, 0))
         try:
-            await world.client.config_set("maxmemory", 1)
+            for each in world.site.masters:
+                each.fill()
             with pytest.raises(Unavailable, match="OOM"):
                 await journal.write(answered((0, 0, 3)))
         finally:
-            await world.client.config_set("maxmemory", 0)
+            for each in world.site.masters:
+                each.empty()
         assert found(journal, 0, 0) == [None]
         assert await journal.write(answered((0, 0, 3)))
 
@@ -339,86 +302,5 @@ def test_a_journal_larger_than_one_reading_is_read_whole(run):
         await second.load(starts())
         assert found(second, 0, *range(8)) == texts
         assert found(second, 1, *range(8)) == texts
-
-    run(law)
-
-
-class Stuck(Exception):
-    """A zombie's ring is full: the broker refuses its commits."""
-
-
-class Consumer:
-    """A process that answers offset after offset, publishes what is recorded, and is sometimes told to start again."""
-
-    def __init__(self, world: World, history: "History") -> None:
-        self.history = history
-        self.is_owner = True
-        self.position = dict(history.committed)
-        self.journal = world.process(self.commit)
-        self.name = b"p%d" % len(world.wires)
-
-    async def load(self) -> None:
-        self.position = dict(self.history.committed)
-        await self.journal.load({p: Start(SOURCE + p, offset) for p, offset in self.position.items()})
-
-    async def commit(self) -> None:
-        if not self.is_owner:
-            raise Stuck
-        self.history.committed = dict(self.position)
-        self.journal.committed(self.history.committed)
-
-    async def answer(self, counts: dict[int, int]) -> None:
-        rows = [(p, o) for p, n in counts.items() for o in range(self.position[p], self.position[p] + n)]
-        texts = [self.journal.find(*row) or Answer(b"%b:%d/%d" % (self.name, *row), b"") for row in rows]
-        assert await self.journal.write(Answered([p for p, _ in rows], [o for _, o in rows], [t.score for t in texts], [b""] * len(rows)))
-        for row, text in zip(rows, texts, strict=True):
-            self.history.first.setdefault(row, text.score)
-        for p, n in counts.items():
-            self.position[p] += n
-
-
-class History:
-    """What the broker and an all-knowing reader know."""
-
-    def __init__(self) -> None:
-        self.committed = {0: 0, 1: 0}
-        self.first: dict[tuple[int, int], bytes] = {}
-
-    def check(self, consumer: Consumer) -> None:
-        for (partition, offset), score in self.first.items():
-            if offset >= self.committed[partition]:
-                assert consumer.journal.find(partition, offset) == (score, b"")
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_whatever_happens_the_first_recorded_answer_of_every_uncommitted_offset_is_found(run, seed):
-    """Crashes, seeks, forced commits and zombies that go on answering, in a random order."""
-    rng = random.Random(seed)
-
-    async def law(world):
-        history = History()
-        owner, zombie = Consumer(world, history), None
-        await owner.load()
-        for _ in range(80):
-            what = rng.choices(["answer", "commit", "seek", "crash", "rebalance", "zombie"], [10, 2, 1, 1, 1, 6])[0]
-            if what == "answer":
-                await owner.answer({p: rng.randint(1, 4) for p in rng.choice([(0,), (1,), (0, 1)])})
-            elif what == "commit":
-                await owner.commit()
-            elif what == "zombie" and zombie is not None:
-                try:
-                    await zombie.answer({p: rng.randint(1, 4) for p in rng.choice([(0,), (1,), (0, 1)])})
-                except Stuck:
-                    zombie = None
-            elif what in ("seek", "crash", "rebalance"):
-                if what != "seek":
-                    owner.is_owner = False
-                    zombie = owner if what == "rebalance" else zombie
-                    owner = Consumer(world, history)
-                await owner.load()
-                history.check(owner)
-        await owner.load()
-        history.check(owner)
-        assert len(history.first) > 50
 
     run(law)

@@ -1,8 +1,8 @@
-"""Position markers on a real Redis."""
+"""Position markers on a real Redis: a single server and a cluster."""
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import pytest
 from redis.asyncio import Redis
@@ -13,31 +13,26 @@ from features.redis_markers import Position, RedisMarkers
 from features.redis_wire import SingleWire
 from service.embedded_redis import RedisServer
 from service.embedded_server import HOST
+from tests.integration.redis_nodes import Site
 
 KEYS = Keys("weir:", "0123456789ab")
 NOW_MS = 1_700_000_000_000
 
 
-class BucketWire(SingleWire):
-    """One server that is treated as a cluster: the buckets' own markers lie on it."""
-
-    is_cluster: Final = True
-
-
-@pytest.fixture(params=[SingleWire, BucketWire])
-def run(redis_url, request) -> Callable:
+@pytest.fixture
+def run(site) -> Callable:
     """Return a function that runs `law(new_markers, client)` in an event loop."""
+    return lambda law: play(site, law)
 
-    def run_law(law: Callable[..., Awaitable[None]]) -> None:
-        async def body():
-            wire, client = request.param(Redis.from_url(redis_url)), Redis.from_url(redis_url)
-            await asyncio.wait_for(law(lambda group="group", **options: RedisMarkers(wire, KEYS, group, **options), client), 30)
-            await wire.close()
-            await client.aclose()
 
-        asyncio.run(body())
+def play(site: Site, law: Callable[..., Awaitable[None]]) -> None:
+    async def body():
+        wire, client = site.new_wire(), site.new_client()
+        await asyncio.wait_for(law(lambda group="group", **options: RedisMarkers(wire, KEYS, group, **options), client), 30)
+        await wire.close()
+        await client.aclose()
 
-    return run_law
+    asyncio.run(body())
 
 
 def test_what_was_written_is_read_and_what_was_not_is_none(run):
@@ -73,22 +68,31 @@ def test_time_goes_on_while_nothing_comes_and_does_not_go_back(run):
     run(law)
 
 
-def test_the_least_of_all_nodes_counts_and_a_missing_one_counts_as_none(redis_url):
-    async def law():
-        wire, client = BucketWire(Redis.from_url(redis_url)), Redis.from_url(redis_url)
-        markers = RedisMarkers(wire, KEYS, "group")
-        await markers.write({300: (7, NOW_MS)})
-        assert len(await client.keys("*")) == N_BUCKETS
-        older = RedisMarkers(SingleWire(Redis.from_url(redis_url)), KEYS, "group")
-        await older.write({300: (3, NOW_MS)}, may_go_back=True)  # bucket 0 only
-        assert await markers.read([300]) == {300: (3, NOW_MS)}
+def test_the_least_of_all_nodes_counts_and_a_missing_one_counts_as_none(cluster_site):
+    async def law(new, client):
+        await new().write({300: (7, NOW_MS)})
+        assert sorted(cluster_site.keys()) == sorted(KEYS.marker("group", bucket, 300) for bucket in range(N_BUCKETS))
+        await client.set(KEYS.marker("group", 0, 300), struct.pack("<qq", 3, NOW_MS))
+        assert await new().read([300]) == {300: (3, NOW_MS)}
         await client.delete(KEYS.marker("group", 63, 300))
-        assert await markers.read([300]) == {300: None}
-        await older._wire.close()
-        await wire.close()
-        await client.aclose()
+        assert await new().read([300]) == {300: None}
 
-    asyncio.run(law())
+    play(cluster_site, law)
+
+
+def test_one_emptied_node_of_a_cluster_is_told_whichever_it_is(cluster_site):
+    async def law(new, client):
+        del client
+        for node in cluster_site.masters:
+            await new().set_alive()
+            await new().write({300: (7, NOW_MS)})
+            assert not await new().is_emptied()
+            assert await new().read([300]) == {300: (7, NOW_MS)}
+            node.flush()
+            assert await new().is_emptied()
+            assert await new().read([300]) == {300: None}
+
+    play(cluster_site, law)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 17])
