@@ -61,9 +61,7 @@ class LabelAnswers:
 class LabelPipeline:
     """Applies every label of a chunk, lets it wait for its transaction, or sends it to the dead-letter topic."""
 
-    def __init__(
-        self, store: LabelStore, sources: Sources, spec: str, topics: OutputTopics, metrics: Metrics, parked: Parked | None = None
-    ) -> None:
+    def __init__(self, store: LabelStore, sources: Sources, spec: str, topics: OutputTopics, metrics: Metrics, parked: Parked) -> None:
         """Prepare.
 
         Args:
@@ -72,7 +70,7 @@ class LabelPipeline:
             spec: Feature fingerprint.
             topics: Where answers go.
             metrics: Counts labels.
-            parked: Keeps labels that wait for their transaction; None = they are dead letters at once.
+            parked: Keeps labels that wait for their transaction.
         """
         self._store = store
         self._sources = sources
@@ -103,11 +101,9 @@ class LabelPipeline:
     async def _apply(self, kept: Sequence[tuple[Record, Label]]) -> list[Message]:
         """Credit what can be credited. Which labels wait is decided before, so that it is the same when they come again."""
         sources: list[int] = self._sources.of([record for record, _ in kept]).tolist()
-        rows = list(range(len(kept)))
-        if self._parked is not None:
-            fates = await self._parked.divert([label.transaction_id for _, label in kept], sources)
-            await self._parked.put([_parked(*kept[i], sources[i]) for i in rows if fates[i] == WAIT])
-            rows = [i for i in rows if fates[i] == APPLY]
+        fates = await self._parked.divert([label.transaction_id for _, label in kept], sources)
+        await self._parked.put([_parked(*kept[i], sources[i]) for i, fate in enumerate(fates) if fate == WAIT])
+        rows = [i for i, fate in enumerate(fates) if fate == APPLY]
         if not rows:
             return []
         labels = [kept[i][1] for i in rows]

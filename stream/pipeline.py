@@ -127,7 +127,7 @@ class TransactionPipeline:
 
     def __init__(
         self, store: Store, scorer: Callable[[], Scorer], sources: Sources, rates: Rates, topics: OutputTopics, metrics: Metrics,
-        *, past: Past | None = None, vector_share: float = 1.0, reasons_budget_ms: float = 20.0,
+        *, vector_share: float, reasons_budget_ms: float, past: Past | None = None,
     ) -> None:  # fmt: skip
         self._past = past
         self._store = store

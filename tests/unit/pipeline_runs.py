@@ -13,9 +13,11 @@ from features.currency import Rates
 from features.feature_row import FeatureRow, decode_row
 from features.keys import Keys
 from features.memory import MemoryLog
+from features.memory_parked import MemoryParked
 from features.spec import COLUMN, FeatureSettings, fingerprint
 from features.store import FeatureStore
 from monitoring.metrics import Metrics
+from service.settings import ScoringSettings
 from stream.label_pipeline import LabelPipeline
 from stream.pipeline import OutputTopics, TransactionPipeline
 from stream.records import Message, TopicPartition
@@ -96,9 +98,11 @@ class Run:
         self.metrics = Metrics()
         self.scorer = TinyScorer()
         self.transactions = TransactionPipeline(
-            self.store, lambda: self.scorer, self.sources, RATES, TOPICS, self.metrics, vector_share=vector_share
-        )
-        self.labels = LabelPipeline(self.store, self.sources, SPEC, LABEL_TOPICS, self.metrics)
+            self.store, lambda: self.scorer, self.sources, RATES, TOPICS, self.metrics, vector_share=vector_share,
+            reasons_budget_ms=ScoringSettings().reasons_budget_ms,
+        )  # fmt: skip
+        keys = Keys("weir:", SPEC)
+        self.labels = LabelPipeline(self.store, self.sources, SPEC, LABEL_TOPICS, self.metrics, MemoryParked(self.log, keys))
 
     def __call__(self, *chunks: Sequence[Record]) -> list[list[Message]]:
         """Return the messages of each chunk, one chunk after the other."""

@@ -73,7 +73,6 @@ def test_a_repetition_of_the_same_value_changes_nothing_and_a_correction_takes_i
 @pytest.mark.parametrize(
     ("value", "error", "hint"),
     [
-        (label(99), b"UnknownTransaction", b"unknown_transaction"),
         (label(1, label_time_ms=START_MS + 60_000), b"InvalidRecord", b"label_time_ms"),
         (label(1, source="neighbour"), b"InvalidRecord", b"source"),
         (label(1, card_id="4111111111111111"), b"CardNumberRejected", b"token"),
@@ -157,6 +156,10 @@ def test_labels_processed_again_give_the_same_rows_and_count_once(values, first)
     assert [row.vector for row in rows(Run(log)(probe)[0])] == [row.vector for row in rows(Run(clean)(probe)[0])]
 
 
+def test_a_label_whose_transaction_is_not_there_yet_gives_nothing():
+    assert labelled(label(99)) == []
+
+
 def test_labels_are_counted():
     run = Run()
     labelled(label(1), label(1), label(99), b"{", run=run)
@@ -164,4 +167,4 @@ def test_labels_are_counted():
 
     assert "weir_labels_total 3.0" in text
     assert "weir_labels_applied_total 1.0" in text
-    assert 'weir_dead_letters_total{error="UnknownTransaction",kind="labels"} 1.0' in text
+    assert 'weir_dead_letters_total{error="MalformedRecord",kind="labels"} 1.0' in text
