@@ -25,7 +25,7 @@ DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
 
-.PHONY: help demo setup test fmt lint types arch unit integration e2e crash-matrix bench docs up down clean
+.PHONY: help demo setup test fmt lint types arch unit integration e2e parity crash-matrix bench docs up down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ integration: setup ## tests with a real Kafka and a real Redis
 
 e2e: setup ## the whole service: crashes, restarts, rebalances
 	$(BIN)/pytest -q tests/e2e
+
+parity: setup ## the features' three forms compared on twenty times the examples; nightly, like crash-matrix
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/parity
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
 	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)

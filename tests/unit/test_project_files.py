@@ -9,13 +9,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from hypothesis import settings
 
 from service import cli
 from service.settings import environment_name, names
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ["demo", "test", "setup", "fmt", "lint", "types", "arch", "unit", "integration", "e2e", "bench", "docs"]
-TARGETS += ["crash-matrix", "up", "down", "clean", "help"]
+TARGETS += ["parity", "crash-matrix", "up", "down", "clean", "help"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -108,8 +109,25 @@ def test_continuous_integration_does_what_a_developer_does():
     assert "make test" in run.read_text()
 
 
-def test_the_workflow_is_valid_and_its_actions_are_pinned_by_hash():
-    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+def test_every_night_the_long_checks_run():
+    workflow = yaml.load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(), yaml.BaseLoader)
+    checks = {check for job in workflow["jobs"].values() for check in job["strategy"]["matrix"]["check"]}
+
+    assert checks == {"parity", "crash-matrix"}
+    assert checks <= set(TARGETS)
+    assert all(job["steps"][-1]["run"] == "make ${{ matrix.check }}" for job in workflow["jobs"].values())
+
+
+def test_what_runs_every_night_is_thorough():
+    recipe = subprocess.run(["make", "-n", "parity"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    profile = re.search(r"HYPOTHESIS_PROFILE=(\w+) ", recipe)[1]
+
+    assert settings.get_profile(profile).max_examples > settings.get_profile("ci").max_examples
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / ".github" / "workflows").iterdir()))
+def test_a_workflow_is_valid_and_its_actions_are_pinned_by_hash(name):
+    text = (ROOT / ".github" / "workflows" / name).read_text()
     document = {("on" if key is True else key): value for key, value in yaml.safe_load(text).items()}
 
     assert schema_errors(document, "github-workflows") == []
