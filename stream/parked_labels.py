@@ -83,7 +83,7 @@ class ParkedLabels:
             metrics: Shows how many wait.
             horizon_ms: Transactions appended before it are in the decision index.
             labels_topic: Full name of the topic of labels.
-            replicated: Waited for before labels are forgotten.
+            replicated: Waited for before numbers are used and before labels are forgotten.
             gate: Passed while a round goes on.
             most_per_round: Labels of a partition that one round looks at.
         """
@@ -149,6 +149,8 @@ class ParkedLabels:
         known = await self._parked.known([*due, *rest])
         found = [label for label, is_known in zip([*due, *rest], known, strict=True) if is_known]
         numbered = await self._parked.number(partition, found, most=self._most)
+        if numbered:  # a fate lies on another node: it must not name a number that a failover forgets, or nothing carries the label
+            await self._replicated()
         messages, done = await self._carry(source_id << OFFSET_BITS, numbered)
         hopeless = [label for label, is_known in zip(due, known, strict=False) if not is_known]
         given_up = [label for label, is_gone in zip(hopeless, await self._parked.give_up(hopeless), strict=True) if is_gone]

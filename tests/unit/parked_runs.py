@@ -96,6 +96,16 @@ class World:
         self.vectors: list[np.ndarray] = []
         self.places: list[tuple] = []
         self.store = FeatureStore(self.log, KEYS, SETTINGS, RATES)
+        self._replica: tuple[dict, dict] = ({}, {})
+
+    async def replicated(self) -> None:
+        """Let the replica of the node that keeps parked labels have everything."""
+        if isinstance(self.parked, MemoryParked):
+            self._replica = dict(self.parked.labels), dict(self.parked._numbers)
+
+    def fail_over(self) -> None:
+        """Go on with what that replica has; the fates lie on other nodes."""
+        self.parked.labels, self.parked._numbers = map(dict, self._replica)
 
     async def publish(self, messages: Sequence[Message]):
         """Take messages and confirm them."""
@@ -160,8 +170,9 @@ class Worker:
         self._sources = Sources(store)
         self._pipeline = LabelPipeline(store, self._sources, SPEC, LABEL_TOPICS, self.metrics, parked)
         self.parked = ParkedLabels(
-            parked, store, store, SPEC, LABEL_TOPICS, self.metrics, world.horizon, labels_topic=LABELS, most_per_round=4
-        )
+            parked, store, store, SPEC, LABEL_TOPICS, self.metrics, world.horizon,
+            labels_topic=LABELS, replicated=world.replicated, most_per_round=4,
+        )  # fmt: skip
 
     async def assign(self) -> None:
         await again(lambda: self._sources.assign(UUIDS, PARTITIONS))

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
+from domain.errors import Unavailable
 from features.layout import FRAUD, FRAUD_UNDONE
+from features.memory import MemoryLog
 from stream.dead_letter import ORIGIN, TRIED
 from stream.publisher import DeliveryFailed
 from stream.records import TopicPartition
@@ -236,6 +238,43 @@ def test_a_label_is_kept_until_what_is_published_of_it_is_delivered():
 
     assert known_frauds(world)[1] == (1, 1)
     assert len(world.published) == 2 + 2  # the dead letters of the two empty records, a row and a dead letter
+    world.assert_equals_twin()
+
+
+class FickleLog(MemoryLog):
+    """A log that does not answer labels while it is away."""
+
+    is_away = False
+
+    async def label(self, *args):
+        if self.is_away:
+            raise Unavailable("away")
+        return await super().label(*args)
+
+
+def test_a_label_counts_once_when_the_node_that_numbered_it_is_lost_before_it_is_credited():
+    async def body():
+        world = World(FickleLog())
+        worker = Worker(world)
+        await worker.assign()
+        await worker.consume(labels_of([label(1)]))
+        await world.replicated()  # as every commit
+        await world.arrive(*[transaction(i) for i in range(3)])
+        world.log.is_away = True
+        with pytest.raises(Unavailable):
+            await worker.sweep()
+        world.fail_over()
+        world.log.is_away = False
+        await worker.sweep()
+        await world.arrive(*[transaction(20 + i, card_id=f"c{i % 3}", merchant_id=f"m{i % 2}") for i in range(6)])
+        await world.store.close()
+        return world
+
+    world = asyncio.run(body())
+
+    assert world.parked.labels == {}
+    assert known_frauds(world)[1] == (1, 1)
+    assert len(rows(world.published)) == 1
     world.assert_equals_twin()
 
 
