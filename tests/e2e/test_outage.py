@@ -17,7 +17,7 @@ from tests.e2e.forwarder import Forwarder
 from tests.e2e.installation import Installation, until
 from tests.e2e.load import Load
 
-OUTAGE_S = float(os.environ.get("WEIR_TEST_OUTAGE_S", "6"))
+OUTAGE_S = float(os.environ.get("OUTAGE_TEST_S", "6"))
 HAS_SETTING = "on_outage" in {field.name for field in msgspec.structs.fields(ScoringSettings)}
 #: Without the setting a worker pauses.
 MODES = ("pause", "degrade") if HAS_SETTING else ("pause",)
@@ -86,17 +86,18 @@ def test_an_outage_with_a_worker_that_joins_and_one_that_leaves_loses_nothing(li
         abandoned_s = leave(third)
         link.restore()
         other_link.restore()
-        restored_s = time.monotonic()
+        restored_s, n_waiting = time.monotonic(), linked.n_records("transactions.v1")
         until(lambda: linked.n_records("scores.v1") > before + n_answered + 500, "it does not go on: " + linked.logs())
         resumed_s = time.monotonic() - restored_s
+        until(lambda: linked.committed("transactions.v1") >= n_waiting, "what waited is not committed: " + linked.logs())
+        drained_s = time.monotonic() - restored_s
         linked.start_worker()
         n_sent = load.stop()
     until(lambda: linked.committed("transactions.v1") == n_sent, "not everything is committed: " + linked.logs())
     await_parked(linked.settings)
     found = examine(linked.settings, most_approximate=0.1, parks_labels=True)
-    print(
-        f"{mode}: joined {joined_s:.1f} s, left {left_s:.1f} s and {abandoned_s:.1f} s, resumed {resumed_s:.1f} s", figures(found), sep="\n"
-    )
+    left = f"left {left_s:.1f} s and {abandoned_s:.1f} s"
+    print(f"{mode}: joined {joined_s:.1f} s, {left}, resumed {resumed_s:.1f} s, drained {drained_s:.1f} s", figures(found), sep="\n")
     assert second.poll() is None, linked.logs()
     assert max(left_s, abandoned_s) < 10.0
     assert n_answered == 0 or mode == "degrade"
