@@ -13,6 +13,8 @@ PACKAGES := domain features models monitoring stream simulate service
 CODE := $(PACKAGES) benchmarks tests
 LARGEST_MODULE := 500
 STAGES := lint types arch unit integration e2e
+# Test files are spread over two processes, each with its own Kafka and Redis; `make unit PYTEST=.venv/bin/pytest` for one.
+PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile
 #: What `make demo ARGS="--minutes 3"` and `make bench ARGS=...` hand on.
 ARGS :=
 
@@ -61,14 +63,14 @@ arch: setup ## the import arrow, and no module above 500 lines
 	  | awk '$$1 > $(LARGEST_MODULE) { print $$2 ": " $$1 " lines; split it (at most $(LARGEST_MODULE))"; bad = 1 } END { exit bad }'
 
 unit: setup ## unit, contract, golden and parity tests, and the doctests
-	$(BIN)/pytest -q $(wildcard tests/unit tests/contract tests/golden tests/parity)
+	$(PYTEST) $(wildcard tests/unit tests/contract tests/golden tests/parity)
 	$(BIN)/pytest -q --doctest-modules $(PACKAGES)
 
 integration: setup ## tests with a real Kafka and a real Redis
-	$(BIN)/pytest -q tests/integration
+	$(PYTEST) tests/integration
 
 e2e: setup ## the whole service: crashes, restarts, rebalances
-	$(BIN)/pytest -q tests/e2e
+	$(PYTEST) tests/e2e
 
 parity: setup ## the features' three forms compared on twenty times the examples; nightly, like crash-matrix
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/parity

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from domain.errors import Unavailable
-from features.redis_node import Command, Node, ReplyError, first_error
+from features.redis_node import Command, Node, Packed, ReplyError, first_error
 from features.redis_wire import N_LINES, Call, OnCall, OnConnection, SingleWire, raise_error, timed
 
 Address = tuple[str, int]
@@ -257,11 +257,11 @@ async def open_wire(
     return wire
 
 
-def _commands(call: Call, *, is_asking: bool) -> Sequence[Command]:
+def _commands(call: Call, *, is_asking: bool) -> Sequence[Command | Packed]:
     """Return what is sent of a call. `ASKING` holds for the next command, or for all of a transaction that it opens."""
     if not is_asking:
         return call.commands
-    commands: list[Command] = []
+    commands: list[Command | Packed] = []
     is_inside = False
     for command in call.commands:
         commands += [command] if is_inside else [_ASKING, command]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from features import layout as at
 from features.index_budget import IndexBudget
 from features.keys import STATE_TTL_S, Keys
+from features.redis_node import pack_append
 from features.redis_wire import Call, Command, Wire
 from features.store import Checkpoint
 
@@ -45,30 +46,45 @@ class RedisLog:
         self._to_renew: list[bytes] = []
 
     async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
-        """See `features.store.Log`; one round trip."""
+        """See `features.store.Log`; one round trip.
+
+        Plain commands: a Function would take Redis nearly twice the time. So times to live are set with the next call,
+        and only a value that is no string at all needs a second round trip.
+        """
         if not states:
             return []
         groups, calls = self._groups(states), []
         for group in groups:
             part = [states[i] for i in group]
-            fixed = (STATE_TTL_S, self._keys.states, self._keys.bad)
-            append: Command = ("FCALL", "weir_append_v1", len(part), *part, *fixed, *(records[i] for i in group))
-            calls.append(Call(part[0], (_MULTI, ("MGET", *part), append, _EXEC)))
-        renewed, self._to_renew = self._to_renew, []
-        for group in self._groups(renewed):
-            part = [renewed[i] for i in group]
-            calls.append(Call(part[0], (("FCALL", "weir_renew_v1", len(part), *part, STATE_TTL_S),)))
-        before = [b""] * len(states)
-        for group, answers in zip(groups, await self._wire.run(calls), strict=False):
-            values, moved = answers[3]
-            if isinstance(moved, Exception):  # inside a transaction an error is an answer
-                raise moved
-            for i in moved:
-                values[i - 1] = None
-            for i, value in zip(group, values, strict=True):
-                before[i] = value or b""
+            appends = [pack_append(states[i], records[i]) for i in group]
+            calls.append(Call(part[0], (_MULTI, ("MGET", *part), *appends, _EXEC)))
+        before, strange = [b""] * len(states), []
+        for group, answers in zip(groups, await self._wire.run([*calls, *self._renewals()]), strict=False):
+            values, *lengths = answers[-1]
+            for i, value, length in zip(group, values, lengths, strict=True):
+                if value:
+                    before[i] = value
+                if type(length) is not int:  # inside a transaction an error is an answer
+                    strange.append(i)
+        if strange:
+            await self._begin_anew([states[i] for i in strange], [records[i] for i in strange])
         self._note_old(states, before, records)
         return before
+
+    async def _begin_anew(self, states: Sequence[bytes], records: Sequence[bytes]) -> None:
+        """Move values aside that are no strings, and begin new states with these records."""
+        fixed = (STATE_TTL_S, self._keys.states, self._keys.bad)
+        calls = []
+        for group in self._groups(states):
+            part = [states[i] for i in group]
+            calls.append(Call(part[0], (("FCALL", "weir_begin_anew_v1", len(part), *part, *fixed, *(records[i] for i in group)),)))
+        await self._wire.run(calls)
+
+    def _renewals(self) -> list[Call]:
+        """Return what gives states their time to live that are new, or were seen last on an earlier day."""
+        renewed, self._to_renew = self._to_renew, []
+        groups = self._groups(renewed)
+        return [Call(renewed[group[0]], tuple(("EXPIRE", renewed[i], STATE_TTL_S) for i in group)) for group in groups]
 
     async def claim(
         self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
@@ -153,9 +169,11 @@ class RedisLog:
         return [places[a : a + KEYS_PER_CALL] for places in buckets.values() for a in range(0, len(places), KEYS_PER_CALL)]
 
     def _note_old(self, states: Sequence[bytes], before: Sequence[bytes], records: Sequence[bytes]) -> None:
-        """Let the next call renew the time to live of states whose last record is of an earlier day than this chunk's first."""
+        """Let the next call set the time to live of states that are new, or whose last record is of an earlier day than these."""
         day_ms = _WORD.unpack_from(records[0], _TIME_AT)[0] // _DAY_MS * _DAY_MS
         from_end = at.RECORD_BYTES - _TIME_AT
         self._to_renew += [
-            key for key, state in zip(states, before, strict=True) if state and _WORD.unpack_from(state, len(state) - from_end)[0] < day_ms
+            key
+            for key, state in zip(states, before, strict=True)
+            if len(state) < at.RECORD_BYTES or _WORD.unpack_from(state, len(state) - from_end)[0] < day_ms
         ]

@@ -13,6 +13,8 @@ from redis import exceptions as redis_errors
 from domain.errors import Unavailable
 
 Command = tuple[str | bytes | int, ...]
+Packed = bytes
+"""A command as the server reads it; see `pack_append`."""
 #: After an overdue answer: the loop was perhaps busy, and what is overdue lies in the socket.
 _GRACE_S: Final = 0.005
 _NOT_ENOUGH: Final = object()
@@ -122,7 +124,8 @@ class Line(asyncio.Protocol):
         self._is_overdue = False
         try:
             self._reader.feed(data)
-            while (answer := self._reader.gets()) is not _NOT_ENOUGH:
+            next_answer = self._reader.gets
+            while (answer := next_answer()) is not _NOT_ENOUGH:
                 if type(answer) is not hiredis.PushNotification:  # told by the server, not asked for
                     self._take(answer)
         except hiredis.ProtocolError as error:
@@ -203,14 +206,14 @@ class Node:
             for _ in self._lines:
                 self._on_open()
 
-    def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
-        """Write commands at once on the connection with least to do; see `Line.send`.
+    def send(self, commands: Sequence[Command | Packed]) -> "asyncio.Future[list[Any]]":
+        """Write commands (not `WAIT`) at once on the connection with least to do; see `Line.send`.
 
         Raises:
             Unavailable: It is not open.
         """
         self._require_open()
-        return min(self._lines, key=_n_awaited).send(pack(commands), len(commands), _patience_s(commands))
+        return min(self._lines, key=_n_awaited).send(pack(commands), len(commands))
 
     async def send_to_all(self, commands: Sequence[Command]) -> list[Any]:
         """Write commands on every connection and return the answers of one; of numbers the least of all.
@@ -254,18 +257,25 @@ async def _connected(link: Any) -> Any:
     raise redis_errors.ConnectionError("bytes on a new connection that nobody asked for")
 
 
-def pack(commands: Sequence[Command]) -> bytes:
+def pack(commands: Sequence[Command | Packed]) -> bytes:
     """Return commands as the server reads them. By hiredis: redis-py's own packing takes longer than a chunk's calculation."""
-    return b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # its stub says one argument
+    return b"".join([c if type(c) is bytes else hiredis.pack_command(c) for c in commands])  # type: ignore[arg-type]  # its stub says one argument
 
 
-def first_error(commands: Sequence[Command], answers: Sequence[Any]) -> ReplyError | None:
+def pack_append(key: bytes, value: bytes) -> Packed:
+    """Return `APPEND`, packed: a third of hiredis' time, which counts where each transaction needs four."""
+    return b"*3\r\n$6\r\nAPPEND\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value)
+
+
+def first_error(commands: Sequence[Command | Packed], answers: Sequence[Any]) -> ReplyError | None:
     """Return the first error among answers: one in the place of an answer, or inside that of an EXEC a transient one."""
-    for command, answer in zip(commands, answers, strict=True):
-        if isinstance(answer, ReplyError):
-            return answer
-        if command[0] == "EXEC" and isinstance(answer, list):
-            for each in answer:
+    types = list(map(type, answers))
+    if ReplyError in types:
+        found: ReplyError = answers[types.index(ReplyError)]
+        return found
+    for i, kind in enumerate(types):
+        if kind is list and commands[i][0] == "EXEC" and ReplyError in map(type, answers[i]):
+            for each in answers[i]:
                 if isinstance(each, ReplyError) and each.is_transient:
                     return each
     return None

@@ -1,6 +1,6 @@
 """How the worker talks to Redis: one interface for a single server and for a cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Final, NamedTuple, Protocol
@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from redis.asyncio import Redis
 
 from domain.errors import Unavailable
-from features.redis_node import Command, Node, ReplyError, first_error, is_replaced
+from features.redis_node import Command, Node, Packed, ReplyError, first_error, is_replaced
 
 __all__ = ["Call", "Command", "OnCall", "OnConnection", "ReplyError", "SingleWire", "Wire"]
 
@@ -24,7 +24,7 @@ class Call(NamedTuple):
 
     key: bytes
     """A key of the call: decides the node."""
-    commands: tuple[Command, ...]
+    commands: tuple[Command | Packed, ...]
     """Sent in one write on one connection of that node, in order (may be MULTI ... EXEC)."""
 
 
@@ -115,7 +115,7 @@ class SingleWire:
         if not calls:
             return []
         commands = [command for call in calls for command in call.commands]
-        answers = await self._ask(commands)
+        answers = await self._ask(commands, self._node.send)
         found, a = [], 0
         for call in calls:
             b = a + len(call.commands)
@@ -125,18 +125,18 @@ class SingleWire:
 
     async def everywhere(self, commands: Sequence[Command]) -> list[list[Any]]:
         """See `Wire`."""
-        return [await self._ask(commands)]
+        is_wait = any(command[0] == "WAIT" for command in commands)
+        return [await self._ask(commands, self._node.send_to_all if is_wait else self._node.send)]
 
     async def close(self) -> None:
         """See `Wire`."""
         self._node.close()
 
-    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def _ask(self, commands: Sequence[Any], send: Callable[[Sequence[Any]], Awaitable[list[Any]]]) -> list[Any]:
         with timed(self._on_call):
             if not self._node.is_open:
                 await self._connect()
-            is_wait = any(command[0] == "WAIT" for command in commands)
-            answers = await (self._node.send_to_all(commands) if is_wait else self._node.send(commands))
+            answers = await send(commands)
             raise_error(self._node, first_error(commands, answers))
             return answers
 

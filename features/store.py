@@ -310,8 +310,14 @@ class FeatureStore:
     def _fold(self, appended: "_Appended", vectors: NDArray[np.float32] | None, flags: NDArray[np.uint16]) -> NDArray[np.int64]:
         """Write vectors and flags; return the places in the logs, (n, N_ENTITIES)."""
         pairs, records, parts, blobs = appended
+        lengths = np.array([len(blob) for blob in blobs], np.int64)
+        misshapen = np.flatnonzero((lengths % 8 != 0) | (lengths < at.RECORD_BYTES) & (lengths > 0))
+        if len(misshapen):
+            self._move_aside(misshapen, pairs, blobs)
+            blobs = [b"" if k in misshapen else blob for k, blob in enumerate(blobs)]
+            lengths[misshapen] = 0
         blob_start = np.zeros(len(blobs) + 1, np.int64)
-        np.cumsum([len(blob) >> 3 for blob in blobs], out=blob_start[1:])
+        np.cumsum(lengths >> 3, out=blob_start[1:])
         words = np.frombuffer(b"".join(blobs) or bytes(8), np.int64)
         m = len(records)
         folded = Folded(np.empty(m, np.int8), np.empty(m, np.int8), np.empty(m, np.int64))
@@ -350,8 +356,11 @@ class FeatureStore:
                 flags[pairs.row[mask]] |= FLAG_BITS[flag]
         broken = np.unique(np.repeat(np.arange(len(pairs.keys)), np.diff(pairs.key_start))[folded.status == BROKEN])
         if len(broken):
-            self.n_broken += len(broken)
-            self._beside(self._log.set_aside([pairs.keys[k] for k in broken], [blobs[k] for k in broken]), self._repairs)
+            self._move_aside(broken, pairs, blobs)
+
+    def _move_aside(self, broken: NDArray[np.int64], pairs: Pairs, blobs: Sequence[bytes]) -> None:
+        self.n_broken += len(broken)
+        self._beside(self._log.set_aside([pairs.keys[k] for k in broken], [blobs[k] for k in broken]), self._repairs)
 
     def _checkpoints(self, pairs: Pairs, blobs: Sequence[bytes], parts: Sequence[bytes], made: int) -> list[Checkpoint]:
         room = self._room

@@ -15,38 +15,21 @@ local FIXED = 44 -- bytes of an index entry before its ids
 -- Where a bad state goes: the same name behind the other prefix, so the same hash tag and slot.
 local function aside(key, prefix, bad_prefix) return bad_prefix .. string.sub(key, #prefix + 1) end
 
--- weir_append_v1: append this chunk's records to every key. The caller reads the states before, in the same transaction
--- (MULTI), since passing them through Lua costs more than all the rest.
--- KEYS: states. ARGV: ttl s, prefix of states, prefix of bad ones, one group of records per key.
--- -> places of the keys whose value was of wrong type or length: it was moved aside, and the records begin a new log.
-local function append(keys, args)
-  local ttl, moved = args[1], {}
-  local call, pcall = redis.call, redis.pcall
+-- weir_begin_anew_v1: append records to keys that were found to hold no string: what they hold is moved aside.
+-- KEYS: states. ARGV: ttl s, prefix of states, prefix of bad ones, one group of records per key. -> number moved.
+local function begin_anew(keys, args)
+  local moved = 0
   for i = 1, #keys do
     local key, records = keys[i], args[i + 3]
-    local length = pcall('APPEND', key, records)
-    local before = type(length) == 'number' and length - #records
-    if before == 0 then
-      call('EXPIRE', key, ttl)
-    elseif not before or before % WORD ~= 0 or before < RECORD then
+    if type(redis.pcall('APPEND', key, records)) ~= 'number' then
       local bad = aside(key, args[2], args[3])
-      if before then
-        call('SET', bad, call('GETRANGE', key, 0, before - 1), 'EX', ttl)
-      else
-        call('RENAME', key, bad)
-        call('EXPIRE', bad, ttl)
-      end
-      call('SET', key, records, 'EX', ttl)
-      moved[#moved + 1] = i
+      redis.call('RENAME', key, bad)
+      redis.call('EXPIRE', bad, args[1])
+      redis.call('SET', key, records, 'EX', args[1])
+      moved = moved + 1
     end
   end
   return moved
-end
-
--- weir_renew_v1: give states their time to live again. KEYS: states. ARGV: ttl s.
-local function renew(keys, args)
-  for i = 1, #keys do redis.call('EXPIRE', keys[i], args[1]) end
-  return #keys
 end
 
 -- weir_checkpoint_v1: replace the oldest bytes of each state by a checkpoint, if nobody did before.
@@ -200,8 +183,7 @@ local function source(keys, args)
   return ids
 end
 
-redis.register_function('weir_append_v1', append)
-redis.register_function('weir_renew_v1', renew)
+redis.register_function('weir_begin_anew_v1', begin_anew)
 redis.register_function('weir_checkpoint_v1', checkpoint)
 redis.register_function('weir_set_aside_v1', set_aside)
 redis.register_function('weir_claim_v1', claim)

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 _COMMAND: Final = rb"\*\d+\r\n\$\d+\r\n"
 REDIS_STEPS: Final = {
     "claim": re.compile(_COMMAND + rb"FCALL\r\n\$\d+\r\nweir_claim_v"),
-    "append": re.compile(_COMMAND + rb"FCALL\r\n\$\d+\r\nweir_append_v"),
+    "append": re.compile(_COMMAND + rb"APPEND\r\n\$\d+\r\n[^\r]*fs:"),
     "journal": re.compile(_COMMAND + rb"(EVAL|FCALL|SET)\r\n(?s:.*'SET'.*):j:[^\r]*:\{\d+\}:\d+\r\n"),
     "marker": re.compile(_COMMAND + rb"(EVAL|FCALL|SET)\r\n(?s:.*)applied:"),
 }
