@@ -169,7 +169,7 @@ class Site:
         """Return a client to look at keys and to damage them."""
         return (RedisCluster if self.is_cluster else Redis).from_url(self.url)
 
-    def keys(self) -> list[bytes]:
+    def all_keys(self) -> list[bytes]:
         """Return all keys."""
         return [key for each in self.masters for key in each.ask("KEYS", "*")]
 
