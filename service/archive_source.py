@@ -12,6 +12,7 @@ from domain.errors import ConfigError, StaleTopic, Unavailable
 from features.archive_files import Partition, by_partition, files_of
 from service.archive_buffer import Buffer, Limits
 from service.archive_coverage import Coverage
+from service.consumer_closing import close_consumer
 from stream.connection import LARGEST_REQUEST_BYTES, KafkaConnection
 from stream.topic_identity import TopicIdentity
 
@@ -203,10 +204,4 @@ class ArchiveSource:
 
     async def _close(self) -> None:
         self._identity.close()
-        try:
-            await self._consumer.stop()
-        except asyncio.CancelledError:  # of its own fetch from a broker that is gone; it leaves its connections open then
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            await self._consumer._client.close()  # noqa: SLF001 - a stopped consumer does not stop again
+        await close_consumer(self._consumer)

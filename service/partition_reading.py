@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from domain.errors import ConfigError, Unavailable
+from service.consumer_closing import close_consumer
 from stream.connection import LARGEST_REQUEST_BYTES, KafkaConnection
 from stream.records import Record
 
@@ -46,13 +47,13 @@ class PartitionReader:
         try:
             await self._consumer.start()
         except KafkaError as error:
-            await self._consumer.stop()
+            await close_consumer(self._consumer)
             raise self._gone(error) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await close_consumer(self._consumer)
 
     async def partitions(self, topic: str) -> list[int]:
         """Return the numbers of the topic's partitions.

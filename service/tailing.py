@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from domain.errors import ConfigError, Unavailable
+from service.consumer_closing import close_consumer
 from stream.connection import LARGEST_REQUEST_BYTES, KafkaConnection
 from stream.records import Record
 
@@ -52,16 +53,16 @@ class Tail:
             await self._consumer.start()
             await self._assign()
         except KafkaError as error:
-            await self._consumer.stop()
+            await close_consumer(self._consumer)
             raise Unavailable(f"Kafka at {self._connection.bootstrap} (setting kafka.bootstrap) does not answer: {error}") from error
-        except ConfigError:
-            await self._consumer.stop()
+        except BaseException:
+            await close_consumer(self._consumer)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await close_consumer(self._consumer)
 
     async def batches(self, stop: asyncio.Event) -> AsyncIterator[list[Record]]:
         """Yield records as they come, each batch of one partition, until the ends or until `stop` is set."""
