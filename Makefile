@@ -22,7 +22,7 @@ ARGS :=
 MADE := $(VENV)/.made
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
-RUN_LOCKS := requirements/runtime.txt requirements/train.txt requirements/embedded.txt
+RUN_LOCKS := requirements/runtime.txt requirements/train.txt requirements/embedded.txt requirements/web.txt
 DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers

@@ -20,7 +20,7 @@ from features.spec import FeatureSettings
 PREFIX = "WEIR_"
 DEFAULT_FILE = Path("weir.toml")
 _FILE_SUFFIX = "_FILE"
-_SECRETS = frozenset({"kafka.sasl_password", "redis.password", "model.signing_key"})
+_SECRETS = frozenset({"kafka.sasl_password", "redis.password", "model.signing_key", "monitoring.webhook_url", "monitoring.webhook_secret"})
 _PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&#]*")
 
 
@@ -97,6 +97,10 @@ class ScoringSettings(_Section, frozen=True):
     reasons_budget_ms: Annotated[
         float, Meta(description="time per chunk for exact reasons, in ms; beyond it the small model gives them", ge=0, le=60_000)
     ] = 20.0
+    control_scale: Annotated[
+        float, Meta(description="control sample: share reviewed at random = this times the root of the probability; 0 = none", ge=0, le=10)
+    ] = 0.0
+    release_control: Annotated[bool, Meta(description="a sampled transaction that would be declined is only marked for review")] = False
 
 
 class MonitoringSettings(_Section, frozen=True):
@@ -104,6 +108,21 @@ class MonitoringSettings(_Section, frozen=True):
 
     bind: Annotated[str, Meta(description="address of /healthz and /metrics")] = "127.0.0.1"
     port: Annotated[int, Meta(description="port of /healthz and /metrics; 0 = a free one", ge=0, le=65535)] = 0
+    directory: Annotated[str, Meta(description="folder in which `weir web` keeps hours, incidents and quality", min_length=1)] = (
+        "var/monitoring"
+    )
+    on_alarm: Annotated[
+        Literal["notify", "incident", "train"], Meta(description="what an alarm does: tell, open an incident, or also train a candidate")
+    ] = "incident"
+    webhook_url: Annotated[str, Meta(description="address that alarms are posted to, signed; empty = none")] = ""
+    webhook_secret: Annotated[str, Meta(description="key of the webhooks' HMAC-SHA256 signature")] = ""
+
+
+class WebSettings(_Section, frozen=True):
+    """Where the dashboard is."""
+
+    bind: Annotated[str, Meta(description="loopback address of the dashboard")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="port of the dashboard; 0 = a free one", ge=0, le=65535)] = 8_700
 
 
 class ArchiveSettings(_Section, frozen=True):
@@ -131,6 +150,7 @@ class Settings(_Section, frozen=True):
     policy: PolicySettings = PolicySettings()
     scoring: ScoringSettings = ScoringSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    web: WebSettings = WebSettings()
     archive: ArchiveSettings = ArchiveSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
 
