@@ -1,0 +1,1 @@
+"""The dashboard: what `weir web` collects, evaluates and serves."""

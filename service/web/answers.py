@@ -1,0 +1,450 @@
+"""Every shape of the dashboard's JSON, `/api/v1`; `docs/openapi.json` is generated from them.
+
+Times are UTC, milliseconds since the epoch. Shares and probabilities are in [0, 1]. Money is in minor units. `null` means
+"not known", never zero. Every answer that may have nothing to show carries a sentence that says what would fill it and how.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from domain.decision import Outcome
+
+State = Literal["well", "attention", "alarm", "empty"]
+"""How something is; `empty`: there is nothing to judge yet."""
+Window = Literal["1h", "24h", "7d"]
+"""Windows of event time that drift is judged over."""
+
+TimeMs = Annotated[int, Meta(description="UTC, milliseconds since the epoch")]
+Share = Annotated[float, Meta(description="share, in [0, 1]")]
+PerSecond = Annotated[float, Meta(description="per second of wall-clock time")]
+PerMinute = Annotated[float, Meta(description="per minute of wall-clock time")]
+Milliseconds = Annotated[float, Meta(description="ms")]
+Minor = Annotated[int, Meta(description="money in minor units")]
+Money = Annotated[int, Meta(description="money in minor units of the base currency")]
+Sentence = Annotated[str, Meta(description="one readable sentence")]
+Href = Annotated[str, Meta(description="address of the view that shows more, relative to the dashboard; empty: none")]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What every shape is: frozen, all fields by name."""
+
+
+class Problem(Answer, frozen=True):
+    """The body of every answer whose status is not 200."""
+
+    status_code: int
+    sentence: Sentence
+
+
+class Notice(Answer, frozen=True):
+    """One finding in words."""
+
+    state: State
+    text: Sentence
+    href: Href = ""
+
+
+class StatusAnswer(Answer, frozen=True):
+    """Is it well? The first screen's words, the worst first."""
+
+    at_ms: TimeMs
+    state: State
+    headline: Sentence
+    sentences: Sequence[Notice]
+
+
+class Latency(Answer, frozen=True):
+    """From the append of a transaction to the delivery of its answer, over the last 10 s; null: nothing was answered."""
+
+    p50: Milliseconds | None
+    p99: Milliseconds | None
+
+
+class Decisions(Answer, frozen=True):
+    """Answers by outcome."""
+
+    approve: PerMinute
+    review: PerMinute
+    decline: PerMinute
+
+
+class Worker(Answer, frozen=True):
+    """One process that scores."""
+
+    worker: Annotated[str, Meta(description="8 hex digits, new for each process")]
+    state: State
+    sentence: Annotated[str, Meta(description="what is wrong with it and what to do; empty: nothing")]
+    model: Annotated[str, Meta(description="name@version")]
+    policy: Annotated[str, Meta(description="version of the thresholds")]
+    partitions: Sequence[int]
+    rate_per_s: PerSecond | None
+    lag: Annotated[int, Meta(description="records that wait")]
+    started_ms: TimeMs
+    last_seen_ms: TimeMs
+    event_ms: Annotated[int, Meta(description="newest event time: UTC, milliseconds since the epoch")] | None
+    redis: Literal["ok", "outage"]
+    problem: Annotated[str, Meta(description="the watchdog's finding; empty: none")]
+    metrics: Annotated[str, Meta(description="address of its /metrics; empty: none")]
+
+
+class LiveEvent(Answer, frozen=True):
+    """The stream as it is this second: event `live` of `/api/v1/events`."""
+
+    at_ms: TimeMs
+    state: State
+    sentence: Sentence
+    notices: Annotated[Sequence[Notice], Meta(description="what is wrong or missing now, the worst first")]
+    rate_per_s: Annotated[float, Meta(description="transactions per second over the last 5 s")] | None
+    latency_ms: Latency
+    decisions: Annotated[Decisions, Meta(description="over the last minute")]
+    tiers: Annotated[dict[str, float], Meta(description="tier -> answers per minute, over the last minute")]
+    flags: Annotated[dict[str, float], Meta(description="flag -> answers per minute, over the last minute")]
+    labels_per_min: PerMinute
+    dead_letters_per_min: PerMinute
+    lag: Annotated[int, Meta(description="records that wait, of all workers")] | None
+    event_ms: Annotated[int, Meta(description="newest event time: UTC, milliseconds since the epoch")] | None
+    workers: Sequence[Worker]
+
+
+class RatePoint(msgspec.Struct, frozen=True, array_like=True):
+    """`[at_ms, transactions per second]`."""
+
+    at_ms: TimeMs
+    per_s: PerSecond | None
+
+
+class LatencyPoint(msgspec.Struct, frozen=True, array_like=True):
+    """`[at_ms, p50, p99]`."""
+
+    at_ms: TimeMs
+    p50: Milliseconds | None
+    p99: Milliseconds | None
+
+
+class AlertReason(Answer, frozen=True):
+    """Why a transaction became an alert."""
+
+    code: str
+    text: Sentence
+    contribution: Annotated[float, Meta(description="share in the score, in log-odds")]
+
+
+class AlertAnswer(Answer, frozen=True):
+    """One transaction that was marked for review or declined: event `alert` of `/api/v1/events`."""
+
+    transaction_id: str
+    card_id: Annotated[str, Meta(description="token of the card; card numbers are masked")]
+    at_ms: TimeMs
+    event_time_ms: TimeMs
+    amount_minor: Minor
+    currency: str
+    amount: Annotated[str, Meta(description="the amount as people read it, as in `1,234.56 EUR`")]
+    merchant_id: str
+    decision: Outcome
+    probability: Share
+    model: str
+    tier: str
+    flags: Sequence[str]
+    reasons: Annotated[Sequence[AlertReason], Meta(description="the strongest first")]
+
+
+class LiveAnswer(LiveEvent, frozen=True):
+    """What the event `live` says, with the past: the last 10 minutes and the last 50 alerts."""
+
+    rate_history: Annotated[Sequence[RatePoint], Meta(description="one a second, oldest first")]
+    latency_history: Annotated[Sequence[LatencyPoint], Meta(description="one a second, oldest first")]
+    alerts: Annotated[Sequence[AlertAnswer], Meta(description="at most 50, newest first")]
+
+
+class Incident(Answer, frozen=True):
+    """One alarm from its beginning to its end: also the event `incident` of `/api/v1/events`."""
+
+    id: str
+    kind: Literal["feature_drift", "missing", "score_drift", "alert_rate", "concept"]
+    state: State
+    features: Sequence[str]
+    model: str
+    started_ms: TimeMs
+    ended_ms: TimeMs | None
+    severity: str
+    sentence: Sentence
+    advice: Sentence
+    runbook: Annotated[str, Meta(description="where the runbook says what to do, as `docs/operations.md#...`")]
+
+
+class ModelSpan(Answer, frozen=True):
+    """A model began to serve."""
+
+    model: str
+    from_ms: TimeMs
+
+
+class DriftRow(Answer, frozen=True):
+    """One feature (or the score) over one window, against training and against the same hours of earlier weeks."""
+
+    feature: str
+    description: Sentence
+    unit: str
+    importance: Annotated[float, Meta(description="share of the model's gain, in [0, 1]")] | None
+    state: State
+    sentence: Sentence
+    why_not: Annotated[str, Meta(description="why it cannot raise an alarm; empty: it can")]
+    n_rows: int
+    psi: Annotated[float, Meta(description="population stability index against training")] | None
+    psi_limit: Annotated[float, Meta(description="what noise alone reaches")] | None
+    psi_past: Annotated[float, Meta(description="PSI against the same hours of the last 4 weeks")] | None
+    psi_past_limit: float | None
+    missing: Share | None
+    missing_reference: Share | None
+    js: Annotated[float, Meta(description="Jensen-Shannon divergence against training, in bits")] | None
+    ks: Annotated[float, Meta(description="Kolmogorov-Smirnov distance against training, over the bins")] | None
+    w1: Annotated[float, Meta(description="Wasserstein-1 distance against training, in bins")] | None
+    spark: Annotated[Sequence[float | None], Meta(description="PSI of the last 24 evaluations, oldest first")]
+
+
+class DriftAnswer(Answer, frozen=True):
+    """What changed: every feature over one window of event time."""
+
+    at_ms: TimeMs
+    event_ms: TimeMs | None
+    window: Window
+    model: Annotated[str, Meta(description="whose inputs these are; empty: none is known")]
+    state: State
+    sentence: Sentence
+    notices: Sequence[Notice]
+    has_baseline: Annotated[bool, Meta(description="whether enough served days set the noise limits; else nothing alarms")]
+    baseline_days: float
+    baseline_days_needed: int
+    n_rows: Annotated[int, Meta(description="transactions in the window")]
+    score: DriftRow | None
+    features: Annotated[Sequence[DriftRow], Meta(description="by state, then importance")]
+    incidents: Annotated[Sequence[Incident], Meta(description="newest first")]
+    models: Annotated[Sequence[ModelSpan], Meta(description="when which model began to serve, oldest first")]
+
+
+class DriftPoint(Answer, frozen=True):
+    """One evaluation of one feature."""
+
+    at_ms: Annotated[int, Meta(description="end of the window in event time: UTC, milliseconds since the epoch")]
+    n_rows: int
+    psi: float | None
+    psi_limit: float | None
+    psi_past: float | None
+    missing: Share | None
+
+
+class Histogram(Answer, frozen=True):
+    """Shares by bin. Bin i holds `edges[i - 1] < x <= edges[i]`; the first and the last one are open."""
+
+    edges: Annotated[Sequence[float], Meta(description="one fewer than bins, ascending, in the feature's unit")]
+    reference: Annotated[Sequence[float], Meta(description="training: share of each bin")]
+    current: Annotated[Sequence[float] | None, Meta(description="the window")]
+    past: Annotated[Sequence[float] | None, Meta(description="the same hours of the last 4 weeks")]
+    reference_missing: Share
+    current_missing: Share | None
+    past_missing: Share | None
+
+
+class DriftFeatureAnswer(Answer, frozen=True):
+    """One feature opened."""
+
+    at_ms: TimeMs
+    window: Window
+    model: str
+    row: DriftRow
+    histogram: Histogram
+    history: Annotated[Sequence[DriftPoint], Meta(description="one an hour of event time over 7 days, oldest first")]
+    incidents: Sequence[Incident]
+
+
+class Estimate(Answer, frozen=True):
+    """A value that late labels may still move."""
+
+    value: Annotated[float, Meta(description="corrected for labels that have not come yet")]
+    low: Annotated[float, Meta(description="lower end of the 95 % interval")]
+    high: Annotated[float, Meta(description="upper end of the 95 % interval")]
+    raw: Annotated[float | None, Meta(description="by the labels that have come")] = None
+    label_free: Annotated[float | None, Meta(description="expected by the probabilities alone, if the concept is unchanged")] = None
+
+
+class QualityDay(Answer, frozen=True):
+    """One day of event time, UTC."""
+
+    day_ms: Annotated[int, Meta(description="its beginning: UTC, milliseconds since the epoch")]
+    n: int
+    n_alerts: int
+    n_frauds: Annotated[int, Meta(description="frauds known by now")]
+    is_provisional: Annotated[bool, Meta(description="labels of this day are still to come")]
+    precision: Estimate | None
+    recall: Estimate | None
+    caught_minor: Money
+    missed_minor: Money
+    ap: Annotated[float | None, Meta(description="average precision; matured days only")]
+    brier: Annotated[float | None, Meta(description="Brier score; matured days only")]
+
+
+class ThresholdRow(Answer, frozen=True):
+    """What a threshold would have meant on matured days."""
+
+    threshold: Share
+    alerts_per_day: float
+    precision: Share | None
+    recall: Share | None
+    caught_minor: Money
+    missed_minor: Money
+
+
+class CalibrationPoint(msgspec.Struct, frozen=True, array_like=True):
+    """`[mean probability, share of frauds, n]` of one bin of probabilities."""
+
+    mean_probability: Share
+    fraud_share: Share
+    n: int
+
+
+class DelayPoint(msgspec.Struct, frozen=True, array_like=True):
+    """`[age in days, share of the labels that have come by then]`."""
+
+    age_days: float
+    share: Share
+
+
+class Control(Answer, frozen=True):
+    """Recall by the control sample."""
+
+    n: int
+    n_frauds: int
+    recall: Share | None
+    low: Share | None
+    high: Share | None
+
+
+class QualityAnswer(Answer, frozen=True):
+    """How good the model really is, given that labels come late."""
+
+    at_ms: TimeMs
+    has_archive: bool
+    state: State
+    sentence: Sentence
+    advice: Annotated[str, Meta(description="what would fill the view and how; empty: it is filled")]
+    currency: Annotated[str, Meta(description="base currency, ISO 4217")]
+    threshold: Annotated[float | None, Meta(description="the champion's threshold for review (tier full)")]
+    days: Annotated[Sequence[QualityDay], Meta(description="oldest first")]
+    delay_curve: Annotated[dict[str, Sequence[DelayPoint]], Meta(description="`alerted` and `approved` -> how labels come in")]
+    control: Control | None
+    thresholds: Annotated[Sequence[ThresholdRow], Meta(description="ascending; matured days only")]
+    calibration: Sequence[CalibrationPoint]
+
+
+class ModelRow(Answer, frozen=True):
+    """One model of the registry."""
+
+    model: Annotated[str, Meta(description="name@version")]
+    aliases: Sequence[str]
+    registered_ms: TimeMs
+    trained_from_ms: TimeMs
+    trained_to_ms: TimeMs
+    n_rows: int
+    n_frauds: int
+    average_precision: Annotated[float | None, Meta(description="of the ensemble, on the calibration slice")]
+    roc_auc: Annotated[float | None, Meta(description="of the ensemble, on the calibration slice")]
+    n_workers: Annotated[int, Meta(description="live workers that serve it")]
+
+
+class ModelEvent(Answer, frozen=True):
+    """One line of the registry's history."""
+
+    time_ms: TimeMs
+    event: str
+    model: str
+    who: Annotated[str, Meta(description="empty: not recorded")]
+    why: Annotated[str, Meta(description="empty: not recorded")]
+
+
+class ModelsAnswer(Answer, frozen=True):
+    """The registry."""
+
+    at_ms: TimeMs
+    state: State
+    sentence: Sentence
+    champion: str | None
+    models: Annotated[Sequence[ModelRow], Meta(description="newest first")]
+    history: Annotated[Sequence[ModelEvent], Meta(description="newest first")]
+
+
+class Threshold(Answer, frozen=True):
+    """Probabilities from which on a transaction is reviewed, and declined."""
+
+    review: Share
+    decline: Share
+
+
+class Importance(Answer, frozen=True):
+    """What a feature is worth to the model."""
+
+    feature: str
+    description: Sentence
+    share: Annotated[float, Meta(description="of the booster's gain, in [0, 1]")]
+
+
+class ModelAnswer(Answer, frozen=True):
+    """One model in full."""
+
+    row: ModelRow
+    spec: Annotated[str, Meta(description="fingerprint of the features")]
+    policy: Annotated[str, Meta(description="version of the thresholds")]
+    base_currency: str
+    calibration_from_ms: TimeMs
+    metrics: Annotated[dict[str, dict[str, float | None]], Meta(description="ensemble, small and each member -> metric -> value")]
+    weights: Annotated[dict[str, float], Meta(description="member -> weight in the ensemble")]
+    thresholds: Annotated[dict[str, Threshold], Meta(description="tier -> thresholds")]
+    importance: Annotated[Sequence[Importance], Meta(description="the 20 weightiest features")]
+    libraries: dict[str, str]
+    card: Annotated[str, Meta(description="the model card, Markdown source")]
+    history: Sequence[ModelEvent]
+
+
+class ExplainedFeature(Answer, frozen=True):
+    """One input of the score."""
+
+    name: str
+    description: Sentence
+    value: float | None
+    unit: str
+    usual_low: float | None
+    usual_high: float | None
+    contribution: Annotated[float | None, Meta(description="share in the score, in log-odds")]
+    is_unusual: bool
+
+
+class ExplainedLabel(Answer, frozen=True):
+    """What became known."""
+
+    at_ms: TimeMs
+    is_fraud: bool
+    source: str
+
+
+class Source(Answer, frozen=True):
+    """Where it stands on Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class TransactionAnswer(Answer, frozen=True):
+    """One transaction explained."""
+
+    transaction: Annotated[dict[str, object] | None, Meta(description="as it arrived, card numbers masked")]
+    score: Annotated[dict[str, object] | None, Meta(description="the answer on scores.v1 or alerts.v1")]
+    features: Annotated[Sequence[ExplainedFeature], Meta(description="the strongest contribution first")]
+    decision_path: Sequence[Sentence]
+    model: str | None
+    thresholds: Threshold | None
+    source: Source | None
+    labels: Sequence[ExplainedLabel]
+    found_in: Literal["archive", "index", "topic"]
