@@ -109,7 +109,8 @@ class Journal:
             do not publish, the records come again, here or elsewhere.
 
         Raises:
-            Unavailable: Perhaps some are recorded; write the same answers again before anything later, and do not publish before.
+            Unavailable: Perhaps some are recorded. Write the same answers again before anything later; or publish them without: this
+                process finds them (`find`), so the records get the same answers when they come again here.
         """
         shares = _shares(answered)
         generation = self._generation
@@ -120,7 +121,12 @@ class Journal:
             async with self._lock:
                 if generation != self._generation:
                     return False
-                refused = await self._write(shares)
+                try:
+                    refused = await self._write(shares)
+                except Unavailable:
+                    for partition, share in shares.items():
+                        self._rings[partition].keep(share)
+                    raise
                 if not refused:
                     return True
                 self.n_conflicts += 1

@@ -51,7 +51,7 @@ class Ring:
         self.next_sequence = max((head.sequence + 1 for head in self.slots if head is not None), default=0)
         self.answers: dict[int, tuple[bytes, bytes]] = {}
         self.unsaved: set[int] = set()
-        """Offsets of answers that the storage has lost."""
+        """Offsets of answers that the storage has lost, or may not have."""
 
     def fill(self, slots: Sequence[Slot], known: "Ring | None") -> None:
         """Take the answers of slots and those that this process recorded before, of each offset the first recorded.
@@ -99,6 +99,12 @@ class Ring:
         """Keep what has been written."""
         self.answers.update(zip(share.offsets, zip(share.scores, share.alerts, strict=True), strict=True))
         self.unsaved.difference_update(share.offsets)
+
+    def keep(self, share: Share) -> None:
+        """Keep what could not be written."""
+        lost = [i for i, offset in enumerate(share.offsets) if offset not in self.answers]
+        self.remember(share.rows(lost))
+        self.unsaved.update(share.offsets[i] for i in lost)
 
     def commit(self, offset: int) -> None:
         """Forget the answers below `offset`."""

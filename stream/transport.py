@@ -69,6 +69,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         self._seeking = asyncio.Lock()
         self._bases: dict[TopicPartition, int] = {}
         self._told: Mapping[TopicPartition, int] = {}
+        self._n_voids = 0
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkThread:
@@ -151,14 +152,18 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
     # -- committing --
 
     async def _commit_tps(self, tps: Any, start_new_transaction: bool) -> bool:  # noqa: ARG002, FBT001 - Faust's signature
-        assigned = self.assignment()
-        offsets = {tp: end for flow in self.flows.values() for tp, end in flow.committable().items() if tp in assigned}
+        if not self._committable() or not await self._is_confirmed():
+            await self._tell_answered()
+            return False
+        offsets, n_voids = self._committable(), self._n_voids  # as of now: asking Kafka took its time
         if not offsets or not await self._may_commit(offsets):
             await self._tell_answered()
             return False
         answered = self._answered()
         if not await self._thread.commit(offsets, self._uuids, answered):
             return False
+        if n_voids != self._n_voids:  # meanwhile everything began again, perhaps before these offsets
+            return True
         self._bases.update(offsets)
         self._told = answered
         for flow in self.flows.values():
@@ -168,6 +173,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         if self.settings.on_lag is not None:
             self.settings.on_lag(self._thread.lags(offsets))
         return True
+
+    def _committable(self) -> dict[TopicPartition, int]:
+        assigned = self.assignment()
+        return {tp: end for flow in self.flows.values() for tp, end in flow.committable().items() if tp in assigned}
 
     def _answered(self) -> dict[TopicPartition, int]:
         """Return how far records are answered without being applied, as of now: asking Redis before took its time."""
@@ -184,13 +193,21 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         if answered and answered != self._told and await self._thread.commit(offsets, self._uuids, answered):
             self._told = answered
 
-    async def _may_commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+    async def _is_confirmed(self) -> bool:
+        """Tell whether the topics are still those that were consumed."""
         try:
             await self.settings.identity.confirm(self._uuids)
-            return self.settings.before_commit is None or await self.settings.before_commit(offsets)
         except StaleTopic as error:
             self.settings.end(ExitCode.STALE_TOPIC, str(error))
             return False
+        except Unavailable as error:
+            log.warning("commit_postponed", reason=str(error))
+            return False
+        return True
+
+    async def _may_commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        try:
+            return self.settings.before_commit is None or await self.settings.before_commit(offsets)
         except Unavailable as error:
             log.warning("commit_postponed", reason=str(error))
             return False
@@ -243,6 +260,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         return uuids
 
     def _void(self) -> None:
+        self._n_voids += 1
         for flow in self.flows.values():
             flow.void()
 

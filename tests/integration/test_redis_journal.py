@@ -273,7 +273,7 @@ def test_writing_the_same_again_after_a_lost_answer_is_safe(run):
     run(law)
 
 
-def test_a_full_redis_is_an_outage(run):
+def test_what_a_full_redis_did_not_take_is_found_by_its_process_and_recorded_when_it_comes_again(run):
     async def law(world):
         journal = world.process()
         await journal.load(starts(0, 0))
@@ -281,12 +281,16 @@ def test_a_full_redis_is_an_outage(run):
             for each in world.site.masters:
                 each.fill()
             with pytest.raises(Unavailable, match="OOM"):
-                await journal.write(answered((0, 0, 3)))
+                await journal.write(answered((0, 0, 3), text=b"first"))
         finally:
             for each in world.site.masters:
                 each.empty()
-        assert found(journal, 0, 0) == [None]
-        assert await journal.write(answered((0, 0, 3)))
+        await journal.load(starts(1, 0))
+        assert found(journal, 0, 0, 1, 2) == [None, b"first/0/1", b"first/0/2"]
+        assert await journal.write(Answered([0, 0, 0], [1, 2, 3], [b"first/0/1", b"first/0/2", b"/0/3"], [b""] * 3))
+        after = world.process()
+        await after.load(starts(1, 0))
+        assert found(after, 0, 1, 2, 3) == [b"first/0/1", b"first/0/2", b"/0/3"]
 
     run(law)
 
