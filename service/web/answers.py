@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from domain.decision import Outcome
+from monitoring.quality import QualityReport
 
 State = Literal["well", "attention", "alarm", "empty"]
 """How something is; `empty`: there is nothing to judge yet."""
@@ -23,7 +24,6 @@ PerSecond = Annotated[float, Meta(description="per second of wall-clock time")]
 PerMinute = Annotated[float, Meta(description="per minute of wall-clock time")]
 Milliseconds = Annotated[float, Meta(description="ms")]
 Minor = Annotated[int, Meta(description="money in minor units")]
-Money = Annotated[int, Meta(description="money in minor units of the base currency")]
 Sentence = Annotated[str, Meta(description="one readable sentence")]
 Href = Annotated[str, Meta(description="address of the view that shows more, relative to the dashboard; empty: none")]
 
@@ -260,68 +260,6 @@ class DriftFeatureAnswer(Answer, frozen=True):
     incidents: Sequence[Incident]
 
 
-class Estimate(Answer, frozen=True):
-    """A value that late labels may still move."""
-
-    value: Annotated[float, Meta(description="corrected for labels that have not come yet")]
-    low: Annotated[float, Meta(description="lower end of the 95 % interval")]
-    high: Annotated[float, Meta(description="upper end of the 95 % interval")]
-    raw: Annotated[float | None, Meta(description="by the labels that have come")] = None
-    label_free: Annotated[float | None, Meta(description="expected by the probabilities alone, if the concept is unchanged")] = None
-
-
-class QualityDay(Answer, frozen=True):
-    """One day of event time, UTC."""
-
-    day_ms: Annotated[int, Meta(description="its beginning: UTC, milliseconds since the epoch")]
-    n: int
-    n_alerts: int
-    n_frauds: Annotated[int, Meta(description="frauds known by now")]
-    is_provisional: Annotated[bool, Meta(description="labels of this day are still to come")]
-    precision: Estimate | None
-    recall: Estimate | None
-    caught_minor: Money
-    missed_minor: Money
-    ap: Annotated[float | None, Meta(description="average precision; matured days only")]
-    brier: Annotated[float | None, Meta(description="Brier score; matured days only")]
-
-
-class ThresholdRow(Answer, frozen=True):
-    """What a threshold would have meant on matured days."""
-
-    threshold: Share
-    alerts_per_day: float
-    precision: Share | None
-    recall: Share | None
-    caught_minor: Money
-    missed_minor: Money
-
-
-class CalibrationPoint(msgspec.Struct, frozen=True, array_like=True):
-    """`[mean probability, share of frauds, n]` of one bin of probabilities."""
-
-    mean_probability: Share
-    fraud_share: Share
-    n: int
-
-
-class DelayPoint(msgspec.Struct, frozen=True, array_like=True):
-    """`[age in days, share of the labels that have come by then]`."""
-
-    age_days: float
-    share: Share
-
-
-class Control(Answer, frozen=True):
-    """Recall by the control sample."""
-
-    n: int
-    n_frauds: int
-    recall: Share | None
-    low: Share | None
-    high: Share | None
-
-
 class QualityAnswer(Answer, frozen=True):
     """How good the model really is, given that labels come late."""
 
@@ -331,12 +269,9 @@ class QualityAnswer(Answer, frozen=True):
     sentence: Sentence
     advice: Annotated[str, Meta(description="what would fill the view and how; empty: it is filled")]
     currency: Annotated[str, Meta(description="base currency, ISO 4217")]
+    currency_digits: Annotated[int, Meta(description="digits after the point: minor units of one major unit are 10 ** this")]
     threshold: Annotated[float | None, Meta(description="the champion's threshold for review (tier full)")]
-    days: Annotated[Sequence[QualityDay], Meta(description="oldest first")]
-    delay_curve: Annotated[dict[str, Sequence[DelayPoint]], Meta(description="`alerted` and `approved` -> how labels come in")]
-    control: Control | None
-    thresholds: Annotated[Sequence[ThresholdRow], Meta(description="ascending; matured days only")]
-    calibration: Sequence[CalibrationPoint]
+    report: Annotated[QualityReport | None, Meta(description="null: nothing can be said yet; `advice` says what is missing")]
 
 
 class ModelRow(Answer, frozen=True):
