@@ -9,8 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from domain.errors import TrainingRefused
-from models.label_delay import LabelDelay
+from models.label_delay import delay_weights
 from models.options import DAY_MS, TrainingOptions
+from monitoring.label_delay import DelayCurve
 
 FEWEST_DAYS = 2
 
@@ -103,8 +104,8 @@ def build(history: pl.DataFrame, vectors: NDArray[np.float32], window: Window) -
     target = targets(history, window.to_ms)
     time = history["event_time_ms"].to_numpy()
     label_time = history["label_time_ms"].fill_null(0).to_numpy()
-    delay = LabelDelay.fit(time[target], label_time[target], to_ms=window.to_ms)
-    weight = np.where(target[eligible], delay.weights(window.to_ms - time[eligible]), 1.0)
+    delay = DelayCurve.fit(time[target], label_time[target], to_ms=window.to_ms)
+    weight = np.where(target[eligible], delay_weights(delay, window.to_ms - time[eligible]), 1.0)
     cards = history["card_id"].filter(pl.Series(eligible)).rank("dense").cast(pl.Int64).to_numpy()
     return Dataset(vectors, target[eligible], weight, time[eligible] // DAY_MS, cards)
 

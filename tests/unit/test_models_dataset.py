@@ -5,8 +5,9 @@ import pytest
 
 from domain.errors import TrainingRefused
 from models.dataset import Dataset, Window, build, calibration_start, targets
-from models.label_delay import LabelDelay
+from models.label_delay import delay_weights
 from models.options import DAY_MS, TrainingOptions
+from monitoring.label_delay import DelayCurve
 from tests.unit.models_synthetic import history_of
 
 T = 100 * DAY_MS
@@ -61,7 +62,7 @@ def test_the_delay_curve_corrects_for_frauds_that_are_too_young_to_be_known():
     r = np.random.default_rng(1)
     event = np.sort(r.integers(0, T, 20_000))
     delay = (r.exponential(10, 20_000) * DAY_MS).astype(np.int64)
-    curve = LabelDelay.fit(event, event + delay, to_ms=T)
+    curve = DelayCurve.fit(event, event + delay, to_ms=T)
     young = event > T - 15 * DAY_MS
     naive = (delay[young & (event + delay < T)] < 5 * DAY_MS).mean()
 
@@ -72,9 +73,9 @@ def test_the_delay_curve_corrects_for_frauds_that_are_too_young_to_be_known():
 
 
 def test_a_fraud_stands_for_the_ones_not_yet_known_but_for_three_at_most():
-    curve = LabelDelay(np.array([DAY_MS, 5 * DAY_MS, 9 * DAY_MS]), np.array([0.1, 0.5, 1.0]))
+    curve = DelayCurve(np.array([DAY_MS, 5 * DAY_MS, 9 * DAY_MS]), np.array([0.1, 0.5, 1.0]), np.zeros(3), 100)
 
-    assert curve.weights(np.array([0, DAY_MS, 5 * DAY_MS, 9 * DAY_MS, 99 * DAY_MS])).tolist() == [3.0, 3.0, 2.0, 1.0, 1.0]
+    assert delay_weights(curve, np.array([0, DAY_MS, 5 * DAY_MS, 9 * DAY_MS, 99 * DAY_MS])).tolist() == [3.0, 3.0, 2.0, 1.0, 1.0]
 
 
 def dataset(frauds_per_day: list[int], n: int = 300) -> Dataset:
