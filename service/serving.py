@@ -86,6 +86,8 @@ class Serving:
         self._budget = IndexBudget(features.index_max_bytes, features.index_days, shortest_s=shortest_s)
         self._store = self._store_on(self._fence)
         self._sources = Sources(self._store_on(self._wire))
+        # The ring of answers is many times what is processed between two commits: it waits, if ever, for the next.
+        self._journal = Journal(RedisJournal(self._fence, self._keys, settings.kafka.group), lambda: asyncio.sleep(COMMIT_EVERY_S / 4))
         self._positions = self._new_positions()
         self._topics = OutputTopics(*(self._connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
         self._transactions = TransactionPipeline(
@@ -104,12 +106,25 @@ class Serving:
             on_committed=self._committed, record=positions.record, gate=self._gate, seek=self._seek, beside=self._beside,
             outage=self._outage, degrade=lambda records: partial(transactions.degraded, records),
             facts=lambda: {"model": f"{self._scorer.name}@{self._scorer.version}", "state": not positions.problem},
+            refresh=self._refresh,
         )  # fmt: skip
 
     async def close(self) -> None:
         """Note what is still to be noted, and disconnect."""
         await self._store.close()
         await self._wire.close()
+
+    def _refresh(self) -> None:
+        """Show the figures that the parts keep."""
+        journal, outage, positions = self._journal, self._outage, self._positions
+        self._metrics.set_journal(
+            n_written=journal.n_written, n_conflicts=journal.n_conflicts, n_forced=journal.n_forced, n_broken=journal.n_broken,
+            fullness=journal.fullness,
+        )  # fmt: skip
+        self._metrics.set_outage(is_on=outage.is_on, n_outages=outage.n_outages, total_s=outage.total_s)
+        self._metrics.set_states(
+            n_set_aside=self._store.n_broken, n_lost=positions.n_lost, n_unmarked=positions.n_unmarked, is_emptied=bool(positions.problem)
+        )
 
     @property
     def _label_topics(self) -> OutputTopics:
@@ -127,10 +142,8 @@ class Serving:
         return RedisMarkers(wire, self._keys, self._settings.kafka.group, wait_replicas=redis.wait_replicas, wait_timeout_ms=wait_ms)
 
     def _new_positions(self) -> Positions:
-        # The ring of answers is many times what is processed between two commits: it waits, if ever, for the next.
-        journal = Journal(RedisJournal(self._fence, self._keys, self._settings.kafka.group), lambda: asyncio.sleep(COMMIT_EVERY_S / 4))
         return Positions(
-            self._sources, self._fence, self._markers_on(self._wire), self._markers_on(self._fence), journal, gate=self._gate,
+            self._sources, self._fence, self._markers_on(self._wire), self._markers_on(self._fence), self._journal, gate=self._gate,
             topics=(self._connection.topic(TRANSACTIONS), self._connection.topic(LABELS)), notes=self._store, outage=self._outage,
         )  # fmt: skip
 

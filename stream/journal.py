@@ -70,6 +70,8 @@ class Journal:
         self._generation = 0
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
+        self.n_written = 0
+        """Slots written."""
         self.n_broken = 0
         """Slots found that could not be read; they were passed over."""
         self.n_conflicts = 0
@@ -163,6 +165,7 @@ class Journal:
         refused = []
         for (partition, part), write, is_written in zip(todo, writes, await self._storage.write(writes), strict=True):
             if is_written:
+                self.n_written += 1
                 self._rings[partition].put(write[3])
                 self._rings[partition].remember(part)
             else:

@@ -45,6 +45,7 @@ class LabelAnswers:
         if not found.change:
             return []
         self._metrics.labels_applied.inc()
+        self._metrics.label_delay.observe((label.label_time_ms - found.entry.event_ms) / 1000)
         flags = 0 if found.is_exact else FLAG_BITS[Flag.REPLAY_APPROX]
         kind = FRAUD if found.change > 0 else FRAUD_UNDONE
         row = FeatureRow(

@@ -1,6 +1,7 @@
 """Whether the states' side is gone, and who is told when it is back."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -35,12 +36,23 @@ class Outage:
         self._is_degrading = is_degrading
         self._n_failures = 0
         self.is_on = False
+        self.n_outages = 0
+        """The present one included."""
+        self._began_s = 0.0
+        self._past_s = 0.0
+
+    @property
+    def total_s(self) -> float:
+        """Seconds in outages, the present one included."""
+        return self._past_s + (time.monotonic() - self._began_s if self.is_on else 0.0)
 
     def failed(self) -> None:
         """Count a failure."""
         self._n_failures += 1
         if self._is_degrading and not self.is_on and self._n_failures >= _FAILURES:
             self.is_on = True
+            self.n_outages += 1
+            self._began_s = time.monotonic()
             log.error("answers_are_degraded", reason="redis does not answer; transactions are scored without their history")
 
     def worked(self) -> None:
@@ -51,6 +63,7 @@ class Outage:
         """End the outage: positions were read, what was not applied comes again."""
         self._n_failures = 0
         if self.is_on:
+            self._past_s = self.total_s
             self.is_on = False
             log.warning("answers_are_whole_again")
 

@@ -196,7 +196,6 @@ class TransactionPipeline:
         if alerted:
             answers.reasons.update(zip(alerted, scorer.reasons(vectors[alerted], budget_ms=self._reasons_budget_ms), strict=True))
         self._answer(kept, transactions, batch, Observed(vectors, np.empty((0, 0), np.int64), flags, {}, []), answers, scorer, messages)
-        self._count(outcomes, flags, Tier.DEGRADED)
         return outcomes
 
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -224,7 +223,6 @@ class TransactionPipeline:
             answers.reasons.update(zip(alerted, reasons, strict=True))
         self._answer(kept, transactions, batch, observed, answers, scorer, messages)
         stages["decide"].observe(time.perf_counter() - now)
-        self._count(outcomes, observed.flags)
         return messages
 
     def _note(self, batch: Batch, observed: Observed, answers: "Answered", release: int) -> None:
@@ -259,14 +257,18 @@ class TransactionPipeline:
                 return decode_answer(content[found[0]])
         return None
 
-    def _count(self, outcomes: Sequence[Outcome], flags: NDArray[np.uint16], tier: Tier = Tier.FULL) -> None:
-        metrics = self._metrics
-        metrics.transactions.inc(len(outcomes))
-        for outcome, n in Counter(outcomes).items():
+    def _count(self, answers: Answered, again: Mapping[int, str]) -> None:
+        """Count the answers of a chunk but for those rows that got no new one."""
+        metrics, given = self._metrics, list(zip(answers.outcomes, answers.tiers, answers.flags, strict=True))
+        metrics.transactions.inc(len(given))
+        for how, n in Counter(again.values()).items():
+            metrics.again[how].inc(n)
+        if again:
+            given = [each for i, each in enumerate(given) if again.get(i, "restated") == "restated"]
+        for (outcome, tier, found), n in Counter(given).items():
             metrics.decisions[outcome, tier].inc(n)
-        if flags.any():
-            for flag, bit in FLAG_BITS.items():
-                metrics.flags[flag].inc(int(np.count_nonzero(flags & bit)))
+            for flag in flag_names(found) if found else ():
+                metrics.flags[Flag(flag)].inc(n)
 
     def _decode(self, records: Sequence[Record]) -> tuple[list[Record], list[Transaction], list[Message]]:
         kept: list[Record] = []
@@ -308,6 +310,7 @@ class TransactionPipeline:
         vectors = observed.vectors.astype("<f4", copy=False).tobytes()
         width = observed.vectors.shape[1] * 4
         is_logged = (batch.source % _SHARE_STEPS * 2_654_435_761 % _SHARE_STEPS < self._logged_below).tolist()
+        again: dict[int, str] = {}
         columns = zip(records, transactions, answers.probabilities, answers.outcomes, answers.flags, answers.tiers, strict=True)
         for i, (record, transaction, probability, outcome, flags, tier) in enumerate(columns):
             key, partition, offset = transaction.card_id.encode(), record.partition, record.offset
@@ -319,8 +322,10 @@ class TransactionPipeline:
                 messages.append(Message(topics.features, key, encode_row(row), partition))
             if past is not None and is_applied:
                 if past.is_answered(record):
+                    again[i] = "applied"
                     continue
                 if (recorded := past.recorded(record)) is not None:
+                    again[i] = "repeated"
                     messages.append(Message(topics.scores, key, recorded.score, partition, (), offset))
                     if recorded.alert:
                         messages.append(Message(topics.alerts, key, recorded.alert, partition, (), offset))
@@ -328,8 +333,10 @@ class TransactionPipeline:
             degraded = self._degraded_outcome(record) if self._unapplied or self._answered_elsewhere else None
             if degraded is not None:
                 if degraded == outcome or not is_applied:
+                    again[i] = "applied" if is_applied else "pending"
                     continue
-                flags |= FLAG_BITS[Flag.RESTATED]  # noqa: PLW2901 - of this answer alone
+                again[i] = "restated"
+                flags = answers.flags[i] = flags | FLAG_BITS[Flag.RESTATED]  # noqa: PLW2901 - of this answer alone
             score = Score(
                 transaction_id=transaction.transaction_id, card_id=transaction.card_id, event_time_ms=times[i], scored_at_ms=now_ms,
                 probability=probability, decision=outcome, tier=tier, flags=flag_names(flags) if flags else (),
@@ -342,6 +349,7 @@ class TransactionPipeline:
                     merchant_id=transaction.merchant_id, reasons=reasons[i], extra=transaction.extra,
                 )  # fmt: skip
                 messages.append(Message(topics.alerts, key, _encode(alert), partition, (), offset))
+        self._count(answers, again)
 
 
 def _release(scorer: Scorer) -> str:

@@ -127,6 +127,10 @@ class Positions:
         self._uuid: str | None = None
         self.n_partitions = 0
         """Of the topic of transactions; 0 = not known yet."""
+        self.n_lost = 0
+        """Committed records that states had lost: applied again."""
+        self.n_unmarked = 0
+        """Partitions of this assignment with commits that have no marker."""
         self.problem = ""
         """Why nothing is consumed, in one sentence; "" = all is well."""
 
@@ -151,6 +155,7 @@ class Positions:
             await self._sources.assign(uuids, list(committed))
             ids = {tp: self._sources.id_of(tp) for tp in committed}
             markers = await self._read.read(list(ids.values()))
+            self.n_unmarked = sum(found is not None and found.offset > 0 and markers[ids[tp]] is None for tp, found in committed.items())
             await self._check_alive(committed)
             starts = {tp: found.next_offset for tp in committed if (found := markers[ids[tp]]) is not None}
             offsets = {tp: starts.get(tp, 0) if found is None else found.offset for tp, found in committed.items()}
@@ -167,6 +172,7 @@ class Positions:
             self._outage.over()
         for tp, offset in begin.items():
             if offset < offsets[tp]:
+                self.n_lost += offsets[tp] - offset
                 log.warning("states_lost_records", topic=tp.topic, partition=tp.partition, from_offset=offset, committed=offsets[tp])
         return starts
 

@@ -81,6 +81,8 @@ class Pipelines(NamedTuple):
     """Set when states may have lost their newest records: begin again where they are applied up to."""
     facts: Callable[[], Mapping[str, object]] = dict
     """Conditions of readiness, shown by /healthz; an empty value is not met, as in {"model": ""}."""
+    refresh: Callable[[], None] | None = None
+    """Sets the metrics that are not counted as they happen; called before they are shown."""
 
 
 Build = Callable[[], AbstractAsyncContextManager[Pipelines]]
@@ -127,6 +129,7 @@ class _Worker:
         self._topics = tuple(settings.connection.topic(topic) for topic in (TRANSACTIONS, LABELS))
         self._stop = asyncio.Event()
         self._facts: Callable[[], Mapping[str, object]] = dict
+        self._refresh_more: Callable[[], None] | None = None
         self._app: Any = None
         self._watchdog: Watchdog | None = None
 
@@ -139,7 +142,7 @@ class _Worker:
         return ExitCode.DONE
 
     async def _run(self, pipelines: Pipelines) -> None:
-        self._facts = pipelines.facts
+        self._facts, self._refresh_more = pipelines.facts, pipelines.refresh
         identity = TopicIdentity(self._settings.connection, self._topics)
         self._app = self._new_app(pipelines, identity)
         self._watchdog = self._new_watchdog()
@@ -287,6 +290,8 @@ class _Worker:
             oldest_s = flow.oldest_s
             age_s = 0.0 if oldest_s is None else now_s - oldest_s
             self._metrics.set_chunks(flow.topic, n_uncommitted=flow.n_uncommitted, oldest_age_s=age_s)
+        if self._refresh_more is not None:
+            self._refresh_more()
 
     @contextmanager
     def _listening_to_signals(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Installation:
         self.config.write_text(settings_toml(self.settings), "utf-8")
         self.connection = kafka_connection(self.settings)
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._ports: dict[int, int] = {}
         create(self.connection)
 
     def topic(self, name: str) -> str:
@@ -78,10 +80,20 @@ class Installation:
             stdout=log, stderr=log, cwd=REPOSITORY, env=os.environ | {"WEIR_MONITORING_PORT": str(port)},
         )  # fmt: skip
         self._workers.append(worker)
+        self._ports[worker.pid] = port
         if wait:
             until(lambda: is_ready(port) or worker.poll() is not None, "the worker is not ready: " + self.logs())
             assert worker.poll() is None, self.logs()
         return worker
+
+    def metrics(self, worker: subprocess.Popen[bytes]) -> dict[str, float]:
+        """Return what a worker's `/metrics` shows, name and labels -> value; nothing while it does not listen yet."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[worker.pid]}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return {}
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
 
     def logs(self) -> str:
         """Return the last lines of the workers' logs."""

@@ -167,4 +167,5 @@ def test_labels_are_counted():
 
     assert "weir_labels_total 3.0" in text
     assert "weir_labels_applied_total 1.0" in text
+    assert f"weir_label_delay_seconds_sum {float(10**6 - 60)}" in text
     assert 'weir_dead_letters_total{error="MalformedRecord",kind="labels"} 1.0' in text

@@ -56,3 +56,20 @@ def test_a_partition_that_went_elsewhere_shows_no_lag():
     text = metrics.exposition().decode()
     assert 'partition="0"' not in text
     assert 'weir_lag_records{partition="1",topic="t"} 7.0' in text
+
+
+def test_figures_that_other_parts_keep_are_shown_as_of_the_last_time():
+    metrics = Metrics()
+    for n in (1, 7):
+        metrics.set_journal(n_written=n, n_conflicts=n + 1, n_forced=n + 2, n_broken=n + 3, fullness=n / 10)
+        metrics.set_outage(is_on=n == 7, n_outages=n, total_s=n / 2)
+        metrics.set_states(n_set_aside=n, n_lost=n + 1, n_unmarked=n + 2, is_emptied=n == 7)
+
+    lines = [line.split(" ") for line in metrics.exposition().decode().splitlines() if not line.startswith("#")]
+    kept = re.compile("weir_(journal|outage|states|markers|redis_emptied)")
+    assert {name: float(value) for name, value in lines if kept.match(name)} == {
+        "weir_journal_slots_written_total": 7, "weir_journal_conflicts_total": 8, "weir_journal_forced_commits_total": 9,
+        "weir_journal_broken_slots_total": 10, "weir_journal_fullness": 0.7,
+        "weir_outage": 1, "weir_outages_total": 7, "weir_outage_seconds_total": 3.5,
+        "weir_states_set_aside_total": 7, "weir_states_lost_records_total": 8, "weir_markers_missing": 9, "weir_redis_emptied": 1,
+    }  # fmt: skip

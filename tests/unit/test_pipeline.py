@@ -363,3 +363,8 @@ def test_answers_of_an_outage_are_made_good_once_and_only_where_the_decision_was
     assert restated.keys() == {source for source, decision in undisturbed.items() if decision != first[source].decision}
     assert restated
     assert all("restated" in score.flags and score.decision == undisturbed[source] for source, score in restated.items())
+    shown = run.metrics.exposition().decode()
+    assert f'weir_again_total{{how="restated"}} {len(restated)}.0' in shown
+    assert f'weir_again_total{{how="applied"}} {40 - len(restated)}.0' in shown
+    assert f'weir_flags_total{{flag="restated"}} {len(restated)}.0' in shown
+    assert 'weir_flags_total{flag="degraded"} 40.0' in shown
