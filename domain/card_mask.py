@@ -42,3 +42,22 @@ def mask_card_bytes(data: bytes) -> bytes:
     b'\xff************1111'
     """
     return mask_card_numbers(data.decode("latin-1")).encode("latin-1")
+
+
+def mask_card_values(value: object, name: str = "") -> object:
+    """Return a JSON value with every card number in it masked, at any depth, in keys too; a number becomes text then.
+
+    >>> mask_card_values({"extra": {"pan": 4111111111111111}, "event_time_ms": 1767225601007, "note": "4111-1111-1111-1111"})
+    {'extra': {'pan': '************1111'}, 'event_time_ms': 1767225601007, 'note': '************1111'}
+    """
+    if isinstance(value, str):
+        return mask_card_numbers(value)
+    if isinstance(value, dict):
+        return {mask_card_numbers(str(key)): mask_card_values(each, str(key)) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_card_values(each, name) for each in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        label = f"{name}: "
+        text = mask_card_numbers(label + repr(value)).removeprefix(label)
+        return value if text == repr(value) else text
+    return value

@@ -50,18 +50,29 @@ def _read(directory: Path, topic: str, columns: Sequence[str] | None) -> pl.Lazy
     for attempt in range(1, _ATTEMPTS + 1):
         files, _ = current(files_of(directory, topic))
         try:
-            return pl.concat([_rows(file, topic, needed) for file in files if file.kind == "records"] or [_empty(topic, needed)]).lazy()
+            return pl.concat([read_file(file, topic, needed) for file in files if file.kind == "records"] or [_empty(topic, needed)]).lazy()
         except FileNotFoundError as error:
             if attempt == _ATTEMPTS:
                 raise HistoryError(f"{error.filename or directory} vanished while the archive was read; read it again") from error
     raise AssertionError
 
 
-def _rows(file: ArchiveFile, topic: str, needed: Sequence[str]) -> pl.DataFrame:
-    """Return the rows of a file; columns that are newer than the file are null."""
+def read_file(file: ArchiveFile, topic: str, needed: Sequence[str], where: pl.Expr | None = None) -> pl.DataFrame:
+    """Return rows of a file; columns that are newer than the file are null.
+
+    Args:
+        file: A file of the topic.
+        topic: Of `features.archive_schema.SCHEMAS`.
+        needed: Columns wanted.
+        where: Which rows; None: all. Of row groups that cannot hold any, nothing is read but their statistics.
+
+    Raises:
+        FileNotFoundError: A compaction has removed it since; list the files again.
+        HistoryError: It cannot be read.
+    """
     try:
         scan = pl.scan_parquet(file.path, schema=SCHEMAS[topic], missing_columns="insert", extra_columns="ignore", hive_partitioning=False)
-        return scan.select(needed).collect()
+        return (scan if where is None else scan.filter(where)).select(needed).collect()
     except FileNotFoundError:
         raise
     except (pl.exceptions.PolarsError, OSError) as error:

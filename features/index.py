@@ -69,6 +69,14 @@ class Entry(NamedTuple):
     answer: FirstAnswer | None = None
 
 
+class IndexedLabel(NamedTuple):
+    """A label as an entry notes it."""
+
+    source: int
+    label_ms: int
+    is_fraud: bool
+
+
 def encode_entry(entry: Entry, labels: bytes = b"") -> bytes:
     """Return the bytes of the entry of an applied transaction.
 
@@ -129,11 +137,27 @@ def encode_label(source: int, label_ms: int, *, is_fraud: bool, change: int) -> 
 def decode_entry(data: bytes) -> Entry:
     """Return the entry that `data` holds, without its labels."""
     _, source, append_ms, event_ms = _FIXED.unpack_from(data)
-    answer = decode_answer(data, _FIXED.size)
-    place = FIXED.itemsize
-    found: list[str | None] = []
+    ids = [data[begin:end].decode() or None for begin, end in _ids(data)]
+    return Entry(source, append_ms, event_ms, tuple(ids), decode_answer(data, _FIXED.size))
+
+
+def decode_labels(data: bytes) -> list[IndexedLabel]:
+    """Return the labels of the entry that `data` holds, in the order in which they came.
+
+    >>> entry = Entry(1, 2, 3, ("c", "m", None, None))
+    >>> decode_labels(encode_entry(entry, encode_label(7, 9, is_fraud=True, change=1)))
+    [IndexedLabel(source=7, label_ms=9, is_fraud=True)]
+    """
+    _, begin = _ids(data)[-1]
+    found = (_LABEL.unpack_from(data, place) for place in range(begin, len(data), _LABEL.size))
+    return [IndexedLabel(source, label_ms, bool(is_fraud)) for source, label_ms, is_fraud, _ in found]
+
+
+def _ids(data: bytes) -> list[tuple[int, int]]:
+    """Return where each of the four ids of an entry begins and ends."""
+    place, found = FIXED.itemsize, []
     for _ in range(4):
-        end = place + 2 + int.from_bytes(data[place : place + 2], "little")
-        found.append(data[place + 2 : end].decode() or None)
-        place = end
-    return Entry(source, append_ms, event_ms, tuple(found), answer)
+        begin = place + 2
+        place = begin + int.from_bytes(data[place:begin], "little")
+        found.append((begin, place))
+    return found

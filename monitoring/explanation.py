@@ -36,8 +36,8 @@ class ExplainedFeature(msgspec.Struct, frozen=True, kw_only=True):
     description: Sentence
     value: Annotated[float | None, Meta(description="null: missing")]
     unit: str
-    usual_low: Annotated[float | None, Meta(description="about 90 % of the training values that are known lie from here ...")]
-    usual_high: Annotated[float | None, Meta(description="... to here, by the bins of the model's profile")]
+    usual_low: Annotated[float | None, Meta(description="19 of 20 known values of the training lie from here ...")]
+    usual_high: Annotated[float | None, Meta(description="... to here, both included")]
     contribution: Annotated[float | None, Meta(description="share in the score, in log-odds, of the model's booster")]
     is_unusual: Annotated[bool, Meta(description="outside the usual range, or missing where that is rare")]
 
@@ -62,6 +62,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     model: Annotated[str | None, Meta(description="name@version")]
     policy: Annotated[str | None, Meta(description="version of the thresholds")]
     thresholds: Annotated[Threshold | None, Meta(description="those of the answer's tier")]
+    base_currency: Annotated[str, Meta(description="ISO 4217: what features in minor units are in")]
     source: Source | None
     labels: Annotated[Sequence[ExplainedLabel], Meta(description="oldest first; the last one is in force")]
     missing: Annotated[Sequence[Sentence], Meta(description="what could not be found, and what would have kept it")]
