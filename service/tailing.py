@@ -21,7 +21,9 @@ class Tail:
     Records of one partition come in their order; partitions are not ordered among each other.
     """
 
-    def __init__(self, connection: KafkaConnection, topics: Sequence[str], *, from_beginning: bool, until_end: bool) -> None:
+    def __init__(
+        self, connection: KafkaConnection, topics: Sequence[str], *, from_beginning: bool, until_end: bool, n_last: int = 0
+    ) -> None:
         """Prepare.
 
         Args:
@@ -29,12 +31,15 @@ class Tail:
             topics: Full names.
             from_beginning: True: from the oldest record kept; False: only what comes from now on.
             until_end: True: stop at the ends found when the reading began; False: go on for ever.
+            n_last: Unless from the beginning: so many of the records that each partition holds already come first.
         """
         self._connection = connection
         self._topics = topics
-        self._from_beginning, self._until_end = from_beginning, until_end
+        self._from_beginning, self._until_end, self._n_last = from_beginning, until_end, n_last
         self._consumer: Any = None
         self._ends: dict[TopicPartition, int] = {}
+        self.n_ahead = 0
+        """Records that were there before the reading began and come first; unless from the beginning."""
 
     async def __aenter__(self) -> Self:
         """Connect and take the ends.
@@ -71,6 +76,17 @@ class Tail:
                 if kept := self._before_end(records):
                     yield kept
 
+    async def check(self, timeout_s: float = 3.0) -> None:
+        """Ask whether Kafka still answers: while it does not, `batches` just finds nothing.
+
+        Raises:
+            Unavailable: It does not.
+        """
+        try:
+            await asyncio.wait_for(self._consumer.end_offsets(list(self._ends)), timeout_s)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka at {self._connection.bootstrap} (setting kafka.bootstrap) does not answer") from error
+
     async def _assign(self) -> None:
         cluster = await self._consumer._client.fetch_all_metadata()  # noqa: SLF001 - `topics()` hides which topic is missing
         partitions = []
@@ -82,8 +98,11 @@ class Tail:
         self._consumer.assign(partitions)
         self._ends = await self._consumer.end_offsets(partitions)
         if not self._from_beginning:
+            oldest = await self._consumer.beginning_offsets(partitions) if self._n_last else self._ends
             for partition, end in self._ends.items():
-                self._consumer.seek(partition, end)
+                first = max(oldest[partition], end - self._n_last)
+                self.n_ahead += end - first
+                self._consumer.seek(partition, first)
 
     async def _is_done(self) -> bool:
         if not self._until_end:

@@ -11,12 +11,13 @@ import msgspec
 from msgspec import Meta
 
 from domain.decision import Outcome
+from monitoring.drift_windows import Window
+from monitoring.explanation import Threshold
+from monitoring.incident_words import Kind, Severity
 from monitoring.quality import QualityReport
 
 State = Literal["well", "attention", "alarm", "empty"]
 """How something is; `empty`: there is nothing to judge yet."""
-Window = Literal["1h", "24h", "7d"]
-"""Windows of event time that drift is judged over."""
 
 TimeMs = Annotated[int, Meta(description="UTC, milliseconds since the epoch")]
 Share = Annotated[float, Meta(description="share, in [0, 1]")]
@@ -25,6 +26,7 @@ PerMinute = Annotated[float, Meta(description="per minute of wall-clock time")]
 Milliseconds = Annotated[float, Meta(description="ms")]
 Minor = Annotated[int, Meta(description="money in minor units")]
 Sentence = Annotated[str, Meta(description="one readable sentence")]
+BaseCurrency = Annotated[str, Meta(description="ISO 4217 code of the currency that features and money are counted in")]
 Href = Annotated[str, Meta(description="address of the view that shows more, relative to the dashboard; empty: none")]
 
 
@@ -54,6 +56,7 @@ class StatusAnswer(Answer, frozen=True):
     state: State
     headline: Sentence
     sentences: Sequence[Notice]
+    base_currency: BaseCurrency
 
 
 class Latency(Answer, frozen=True):
@@ -61,6 +64,7 @@ class Latency(Answer, frozen=True):
 
     p50: Milliseconds | None
     p99: Milliseconds | None
+    p99_limit: Annotated[float, Meta(description="ms that an authorisation has for its score; above it is worth attention")]
 
 
 class Decisions(Answer, frozen=True):
@@ -163,16 +167,16 @@ class Incident(Answer, frozen=True):
     """One alarm from its beginning to its end: also the event `incident` of `/api/v1/events`."""
 
     id: str
-    kind: Literal["feature_drift", "missing", "score_drift", "alert_rate", "concept"]
-    state: State
+    kind: Kind
+    state: Annotated[State, Meta(description="its severity while it lasts, then `well`")]
     features: Sequence[str]
     model: str
     started_ms: TimeMs
     ended_ms: TimeMs | None
-    severity: str
+    severity: Severity
     sentence: Sentence
     advice: Sentence
-    runbook: Annotated[str, Meta(description="where the runbook says what to do, as `docs/operations.md#...`")]
+    runbook: Annotated[str, Meta(description="where the runbook says what to do, as `docs/drift.md#...`")]
 
 
 class ModelSpan(Answer, frozen=True):
@@ -212,6 +216,7 @@ class DriftAnswer(Answer, frozen=True):
     event_ms: TimeMs | None
     window: Window
     model: Annotated[str, Meta(description="whose inputs these are; empty: none is known")]
+    base_currency: BaseCurrency
     state: State
     sentence: Sentence
     notices: Sequence[Notice]
@@ -232,7 +237,6 @@ class DriftPoint(Answer, frozen=True):
     n_rows: int
     psi: float | None
     psi_limit: float | None
-    psi_past: float | None
     missing: Share | None
 
 
@@ -254,6 +258,7 @@ class DriftFeatureAnswer(Answer, frozen=True):
     at_ms: TimeMs
     window: Window
     model: str
+    base_currency: BaseCurrency
     row: DriftRow
     histogram: Histogram
     history: Annotated[Sequence[DriftPoint], Meta(description="one an hour of event time over 7 days, oldest first")]
@@ -268,7 +273,7 @@ class QualityAnswer(Answer, frozen=True):
     state: State
     sentence: Sentence
     advice: Annotated[str, Meta(description="what would fill the view and how; empty: it is filled")]
-    currency: Annotated[str, Meta(description="base currency, ISO 4217")]
+    currency: BaseCurrency
     currency_digits: Annotated[int, Meta(description="digits after the point: minor units of one major unit are 10 ** this")]
     threshold: Annotated[float | None, Meta(description="the champion's threshold for review (tier full)")]
     report: Annotated[QualityReport | None, Meta(description="null: nothing can be said yet; `advice` says what is missing")]
@@ -310,13 +315,6 @@ class ModelsAnswer(Answer, frozen=True):
     history: Annotated[Sequence[ModelEvent], Meta(description="newest first")]
 
 
-class Threshold(Answer, frozen=True):
-    """Probabilities from which on a transaction is reviewed, and declined."""
-
-    review: Share
-    decline: Share
-
-
 class Importance(Answer, frozen=True):
     """What a feature is worth to the model."""
 
@@ -331,7 +329,7 @@ class ModelAnswer(Answer, frozen=True):
     row: ModelRow
     spec: Annotated[str, Meta(description="fingerprint of the features")]
     policy: Annotated[str, Meta(description="version of the thresholds")]
-    base_currency: str
+    base_currency: BaseCurrency
     calibration_from_ms: TimeMs
     metrics: Annotated[dict[str, dict[str, float | None]], Meta(description="ensemble, small and each member -> metric -> value")]
     weights: Annotated[dict[str, float], Meta(description="member -> weight in the ensemble")]
@@ -340,46 +338,3 @@ class ModelAnswer(Answer, frozen=True):
     libraries: dict[str, str]
     card: Annotated[str, Meta(description="the model card, Markdown source")]
     history: Sequence[ModelEvent]
-
-
-class ExplainedFeature(Answer, frozen=True):
-    """One input of the score."""
-
-    name: str
-    description: Sentence
-    value: float | None
-    unit: str
-    usual_low: float | None
-    usual_high: float | None
-    contribution: Annotated[float | None, Meta(description="share in the score, in log-odds")]
-    is_unusual: bool
-
-
-class ExplainedLabel(Answer, frozen=True):
-    """What became known."""
-
-    at_ms: TimeMs
-    is_fraud: bool
-    source: str
-
-
-class Source(Answer, frozen=True):
-    """Where it stands on Kafka."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-class TransactionAnswer(Answer, frozen=True):
-    """One transaction explained."""
-
-    transaction: Annotated[dict[str, object] | None, Meta(description="as it arrived, card numbers masked")]
-    score: Annotated[dict[str, object] | None, Meta(description="the answer on scores.v1 or alerts.v1")]
-    features: Annotated[Sequence[ExplainedFeature], Meta(description="the strongest contribution first")]
-    decision_path: Sequence[Sentence]
-    model: str | None
-    thresholds: Threshold | None
-    source: Source | None
-    labels: Sequence[ExplainedLabel]
-    found_in: Literal["archive", "index", "topic"]

@@ -20,7 +20,7 @@ MOST_WAITING: Final = 500
 """Facts that may wait for one browser; beyond it is disconnected."""
 MOST_BROWSERS: Final = 200
 _HEARTBEAT_S: Final = 15.0
-_OPENING: Final = b"retry: 2000\n: weir\n\n"
+_OPENING: Final = b"retry: 1000\n: weir\n\n"
 _HEARTBEAT: Final = b": still here\n\n"
 _RESET: Final = b"event: reset\ndata: {}\n\n"
 

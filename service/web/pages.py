@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 INDEX: Final = "index.html"
 _TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
     ".svg": "image/svg+xml",
     ".ico": "image/x-icon",
     ".png": "image/png",
@@ -41,16 +41,11 @@ class Pages:
         self._root = root if root is not None else files("web")
 
     def find(self, path: str) -> Page | None:
-        """Return the file at `path` (no leading slash), None if there is none.
-
-        A path without a suffix is a view: the index, whose script reads the address.
-        """
-        parts = [part for part in path.split("/") if part]
+        """Return the file at `path`, None if there is none; an empty path is the index."""
+        parts = [part for part in path.split("/") if part] or [INDEX]
         if not all(_NAME.match(part) for part in parts):
             return None
-        if not parts or "." not in parts[-1]:
-            parts = [INDEX]
-        media_type = _TYPES.get(parts[-1][parts[-1].rindex(".") :])
+        media_type = _TYPES.get(f".{parts[-1].rpartition('.')[2]}")
         if media_type is None:
             return None
         try:

@@ -1,0 +1,42 @@
+"""`weir web`: the dashboard."""
+
+import click
+
+
+@click.command(name="web")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 = a free one; default: web.port.")
+@click.option("--json", "as_json", is_flag=True, help='Print {"url": ...} once it answers.')
+@click.pass_context
+def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
+    """Show the dashboard: is it well, what has changed, how good the answers are, which model serves, one transaction.
+
+    It also judges drift for the whole fleet and raises the alarms: let one run beside the workers. Listens on loopback
+    only. What it shows is also JSON: /api/v1 (docs/openapi.json). Ctrl-C ends it.
+
+    \b
+    Examples:
+      weir web
+      weir web --port 0 --json
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    import json
+    import sys
+
+    import msgspec
+
+    from service import logs
+    from service.context import config_of, settings_of
+    from service.interrupts import run_until_interrupted
+    from service.web.guard import require_loopback
+    from service.web.server import serve
+
+    settings = settings_of(context).settings
+    if port is not None:
+        settings = msgspec.structs.replace(settings, web=msgspec.structs.replace(settings.web, port=port))
+    require_loopback(settings.web.bind)
+    logs.configure(sys.stderr)
+
+    def say(url: str) -> None:
+        click.echo(json.dumps({"url": url}) if as_json else f"the dashboard: {url} (Ctrl-C ends it)")
+        sys.stdout.flush()
+
+    run_until_interrupted(lambda stop: serve(settings, stop, config=config_of(context), on_ready=say))

@@ -1,0 +1,283 @@
+"""The dashboard put together: what reads, what evaluates, what tells, and the views that the addresses show."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from domain.decision import Tier
+from domain.errors import ConfigError, ModelError, Unavailable, WeirError
+from features.redis_cluster_wire import open_wire
+from features.redis_wire import ReplyError
+from monitoring.drift_windows import Window
+from monitoring.explanation import Explanation
+from monitoring.web_metrics import WebMetrics
+from service.quality_log import QualityLog
+from service.redis_fleet import FleetStorage
+from service.settings import Settings
+from service.times import now_ms
+from service.web.alarms import Alarms, to_kafka, to_webhook
+from service.web.alerts import AlertTail, LastAlerts
+from service.web.answers import (
+    AlertAnswer,
+    DriftAnswer,
+    DriftFeatureAnswer,
+    LiveAnswer,
+    ModelAnswer,
+    ModelsAnswer,
+    Notice,
+    QualityAnswer,
+    StatusAnswer,
+)
+from service.web.candidate import CandidateTraining
+from service.web.events import Events
+from service.web.live import Live
+from service.web.models import ModelViews
+from service.web.quality import QualityView
+from service.web.shelf import Shelf
+from service.web.status import status
+from service.web.watch import DriftWatch
+from service.webhook import Webhook
+from service.wiring import kafka_connection, rates_of, redis_client, registry_of, signing_key_of
+
+_TICK_S: Final = 1.0
+_DRIFT_S: Final = 2.0
+_MODELS_S: Final = 5.0
+_ALARMS_S: Final = 10.0
+_QUALITY_S: Final = 60.0
+_STUCK_MS: Final = 15_000
+_log = structlog.get_logger()
+
+
+class Dashboard:
+    """One process' views; `run` keeps them up to date. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings, *, config: Path | None) -> None:
+        """Open what is kept on disk; nothing is connected yet.
+
+        Args:
+            settings: In force.
+            config: Their file, for a training that an alarm begins; None: found by itself.
+
+        Raises:
+            ConfigError: A setting is wrong, or the folder `monitoring.directory` cannot be used.
+        """
+        directory, archive = Path(settings.monitoring.directory), Path(settings.archive.directory)
+        registry, currency = registry_of(settings), settings.features.base_currency
+        self._settings = settings
+        self._currency = currency
+        self._registry = registry
+        self.events = Events()
+        self._metrics = WebMetrics()
+        self._alerts = LastAlerts()
+        self._live = Live(self._alerts)
+        self._shelf = Shelf(registry, signing_key_of(settings))
+        self._models = ModelViews(registry, self._shelf, settings.model.registry)
+        self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
+        self._quality = QualityView(self._quality_log.refresh, archive, currency)
+        self._training = CandidateTraining(config=config, archive=archive, log=directory / "training.log")
+        webhook = settings.monitoring.webhook_url
+        self._webhook = Webhook(webhook, settings.monitoring.webhook_secret, directory / "webhooks.jsonl") if webhook else None
+        self._watch = DriftWatch(self._shelf, directory, currency)
+        self._alarms = Alarms(self._watch, self._listeners(), now_ms)
+        self._last_drift: DriftAnswer | None = None
+        self._last_models: ModelsAnswer | None = None
+        self._threshold: float | None = None
+        self._ticked_ms = now_ms()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep everything up to date until `stop` is set."""
+        connection = kafka_connection(self._settings)
+        tail = AlertTail(connection, self._alerts, on_alerts=self._publish, on_trouble=lambda n: self._live.trouble("kafka", n))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fleet_loop(stop))
+                if self._settings.kafka.bootstrap:
+                    tasks.create_task(tail.run(stop))
+                else:
+                    self._live.trouble("kafka", _no_kafka())
+                tasks.create_task(_every(_MODELS_S, self._read_models, stop))
+                tasks.create_task(_every(_ALARMS_S, self._pass_on, stop))
+                tasks.create_task(_every(_QUALITY_S, self._read_quality, stop))
+        finally:
+            self.events.close()
+            await self._training.close()
+            await self._watch.close()
+
+    # What the addresses show; see service.web.app.Views.
+
+    def status(self) -> StatusAnswer:
+        """See `Views`."""
+        return status(
+            self._live.event(now_ms()), self._last_drift, self.quality(), self._last_models, base_currency=self._currency
+        )  # fmt: skip
+
+    def live(self) -> LiveAnswer:
+        """See `Views`."""
+        return self._live.answer(now_ms())
+
+    async def drift(self, window: Window) -> DriftAnswer:
+        """See `Views`."""
+        return await self._watch.answer(window, now_ms())
+
+    async def drift_feature(self, feature: str, window: Window) -> DriftFeatureAnswer | None:
+        """See `Views`."""
+        return await self._watch.feature(feature, window, now_ms())
+
+    def quality(self) -> QualityAnswer:
+        """See `Views`."""
+        return self._quality.answer(now_ms(), self._threshold)
+
+    async def models(self) -> ModelsAnswer:
+        """See `Views`."""
+        return await asyncio.to_thread(self._models.all, self._serving(), now_ms())
+
+    async def model(self, reference: str) -> ModelAnswer:
+        """See `Views`."""
+        return await asyncio.to_thread(self._models.one, reference, self._serving())
+
+    async def transaction(self, transaction_id: str) -> Explanation | None:
+        """See `Views`."""
+        from service.explanation import explain
+
+        return await explain(self._settings, transaction_id)
+
+    def health(self) -> Sequence[str]:
+        """See `Views`."""
+        silent_ms = now_ms() - self._ticked_ms
+        return [f"the fleet was looked at {silent_ms // 1000} s ago, not a second ago"] if silent_ms > _STUCK_MS else []
+
+    def exposition(self) -> bytes:
+        """See `Views`."""
+        return self._metrics.exposition()
+
+    # What keeps them up to date.
+
+    async def _fleet_loop(self, stop: asyncio.Event) -> None:
+        """Read Redis every second, whatever happens to it."""
+        while not stop.is_set():
+            try:
+                await self._follow_redis(stop)
+            except (Unavailable, ReplyError, ConfigError) as error:
+                self._live.trouble("redis", _no_redis(error))
+                self._tick()
+            await _pause(stop, _TICK_S)
+
+    async def _follow_redis(self, stop: asyncio.Event) -> None:
+        client = redis_client(self._settings)
+        try:
+            wire = await open_wire(client, n_lines=1)
+            try:
+                storage = FleetStorage(wire, self._settings.redis.prefix)
+                async with asyncio.TaskGroup() as tasks:
+                    drift = tasks.create_task(_every(_DRIFT_S, lambda: self._read_drift(storage), stop))
+                    try:
+                        await _every(_TICK_S, lambda: self._read_fleet(storage), stop)
+                    finally:
+                        drift.cancel()
+            finally:
+                await wire.close()
+        finally:
+            await client.aclose()
+
+    async def _read_fleet(self, storage: FleetStorage) -> None:
+        try:
+            states = await storage.workers()
+        except Unavailable:
+            states = await storage.workers()  # a connection that was lost is opened anew by the call that finds it so
+        self._live.hear(states, now_ms())
+        self._live.trouble("redis", None)
+        self._tick()
+
+    def _tick(self) -> None:
+        now = now_ms()
+        event = self._live.tick(now)
+        self._ticked_ms = now
+        self._metrics.set_workers(worker.state for worker in event.workers)
+        self.events.live(msgspec.json.encode(event))
+
+    async def _read_drift(self, storage: FleetStorage) -> None:
+        speaking = self._live.fleet.speaking(now_ms())
+        with suppress(Unavailable, ReplyError):  # the fleet's loop says so
+            await self._watch.read(storage, speaking)
+        news = await self._watch.evaluate(speaking, self._live.champion)
+        for incident in news:
+            self.events.fact("incident", msgspec.json.encode(incident))
+        self._last_drift = await self._watch.answer("24h", now_ms())
+        if (found := self._watch.report) is not None:
+            self._metrics.set_drift(*found)
+        self._metrics.set_incidents((i.kind, i.severity) for i in await self._watch.incidents() if i.ended_ms is None)
+
+    async def _read_models(self) -> None:
+        self._live.champion = champion = await asyncio.to_thread(self._models.champion)
+        self._last_models = await self.models()
+        self._threshold = None
+        if champion is not None:
+            with suppress(ModelError):
+                thresholds = (await asyncio.to_thread(self._shelf.get, champion)).manifest.policy.thresholds
+                self._threshold = thresholds[Tier.FULL].review
+
+    async def _read_quality(self) -> None:
+        try:
+            await asyncio.to_thread(self._quality.refresh, now_ms())
+        except (WeirError, OSError) as error:
+            self._quality.trouble(str(error))
+        if self._quality.report is not None:
+            self._metrics.set_quality(self._quality.report)
+
+    async def _pass_on(self) -> None:
+        self._metrics.set_untold(await self._alarms.pass_on())
+
+    def _publish(self, alerts: Sequence[AlertAnswer]) -> None:
+        for alert in alerts:
+            self.events.fact("alert", msgspec.json.encode(alert))
+
+    def _listeners(self) -> dict[str, Callable[..., Awaitable[bool]]]:
+        """Return who is told of incidents, by the policy `monitoring.on_alarm`."""
+        chosen, found = self._settings.monitoring.on_alarm, {}
+        if self._webhook is not None:
+            found["webhook"] = to_webhook(self._webhook)
+        if chosen in {"incident", "train"} and self._settings.kafka.bootstrap:
+            found["kafka"] = to_kafka(kafka_connection(self._settings))
+        if chosen == "train":
+            found["training"] = self._training.listener
+        return found
+
+    def _serving(self) -> list[str]:
+        return [state.model for state in self._live.fleet.speaking(now_ms())]
+
+
+def _no_kafka() -> Notice:
+    text = "No alerts can be shown: no Kafka is set; start the embedded one with `weir up`, or set kafka.bootstrap."
+    return Notice(state="empty", text=text)
+
+
+def _no_redis(error: Exception) -> Notice:
+    if isinstance(error, ConfigError):
+        return Notice(state="empty", text=f"The workers cannot be seen: {error}.")
+    return Notice(state="alarm", text=f"The workers cannot be seen, what is shown of them is old: Redis does not answer ({error}).")
+
+
+async def _every(period_s: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+    """Do the work every so often until `stop` is set; what it raises unforeseen is logged, and it is done again.
+
+    Raises:
+        Unavailable: From the work.
+    """
+    while not stop.is_set():
+        try:
+            await work()
+        except (Unavailable, ReplyError):
+            raise
+        except Exception:  # noqa: BLE001 - the other views go on, and the log has it
+            _log.exception("round_failed")
+        await _pause(stop, period_s)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

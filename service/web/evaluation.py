@@ -1,0 +1,113 @@
+"""One model's drift: its hours, what they are measured against, the last report and the incidents."""
+
+import msgspec
+
+from domain.errors import ModelError
+from monitoring.design_effect import DesignEffects, estimate
+from monitoring.drift_evaluation import evaluate
+from monitoring.drift_report import DriftReport
+from monitoring.incidents import IncidentEvent, Incidents, fold
+from monitoring.packed import HOUR_MS
+from service.web.answers import Incident
+from service.web.hours import KEPT_H, HourLog
+from service.web.shelf import Shelved
+
+_MOST_CAUGHT_UP_H = 168
+"""Hours that are evaluated one by one after a pause; earlier ones are too old to alarm anybody."""
+_EFFECTS, _INCIDENTS = "effects", "incidents"
+_MOST_INCIDENTS = 200
+
+
+class _Folded(msgspec.Struct, frozen=True):
+    """What is kept between two runs."""
+
+    state: Incidents
+    incidents: list[Incident]
+    """Newest word of each, oldest first."""
+
+
+class ModelDrift:
+    """Kept in an `HourLog`: a restart goes on where the last run was. Used from one thread at a time."""
+
+    def __init__(self, shelved: Shelved, log: HourLog) -> None:
+        self.shelved = shelved
+        self._log = log
+        shape = shelved.profile.counts.shape
+        self.hours = {hour: counts for hour, counts in log.read(shelved.reference).items() if counts.bins.shape == shape}
+        content = log.kept(shelved.reference, _EFFECTS)
+        self.effects = DesignEffects.unknown(shelved.profile) if content is None else DesignEffects.decode(content)
+        if self.effects.names != shelved.profile.names:
+            raise ModelError(f"what was kept of {shelved.reference} belongs to another profile; remove the folder monitoring.directory")
+        kept = log.kept(shelved.reference, _INCIDENTS)
+        self._folded = _Folded(Incidents(), []) if kept is None else msgspec.json.decode(kept, type=_Folded)
+        self._measured_day = -1
+        self.report: DriftReport | None = None
+
+    @property
+    def incidents(self) -> list[Incident]:
+        """The newest word of each incident, newest first."""
+        return sorted(self._folded.incidents, key=lambda incident: (incident.started_ms, incident.id), reverse=True)
+
+    def put(self, worker: str, hours: dict[int, bytes]) -> None:
+        """Take a worker's hours."""
+        reference, shape = self.shelved.reference, self.shelved.profile.counts.shape
+        self._log.put(reference, worker, hours)
+        self.hours |= {h: counts for h, counts in self._log.read(reference, hours).items() if counts.bins.shape == shape}
+
+    def next_hour(self, now_hour: int) -> int | None:
+        """Return the hour that is to be evaluated next, None if all before `now_hour` have been; `now_hour` is the last one."""
+        last = self._folded.state.last_hour
+        if self.report is not None and self.report.now_hour >= now_hour:
+            return None
+        return now_hour if last >= now_hour else max(last + 1, now_hour - _MOST_CAUGHT_UP_H) if last >= 0 else now_hour
+
+    def advance(self, now_hour: int) -> list[Incident]:
+        """Evaluate the windows that end before `now_hour`; return the incidents that began, grew or ended."""
+        self._measure(now_hour)
+        self.report = evaluate(
+            self.hours, self.shelved.profile, self.effects, now_hour=now_hour, importance=self.shelved.importance
+        )  # fmt: skip
+        state, events = fold(self._folded.state, self.report, now_hour)
+        news = [self._incident(event) for event in events]
+        by_id = {incident.id: incident for incident in [*self._folded.incidents, *news]}
+        self._folded = _Folded(state, list(by_id.values())[-_MOST_INCIDENTS:])
+        self._log.keep(self.shelved.reference, _INCIDENTS, msgspec.json.encode(self._folded))
+        self._forget(now_hour)
+        return news
+
+    def _measure(self, now_hour: int) -> None:
+        """Measure the design effects at the end of each day until there are days enough; then they hold."""
+        if self.effects.is_enough or now_hour // 24 == self._measured_day:
+            return
+        self._measured_day = now_hour // 24
+        window = self.shelved.manifest.window
+        complete = {hour: counts for hour, counts in self.hours.items() if hour < now_hour // 24 * 24}
+        self.effects = estimate(
+            complete, self.shelved.profile, training_hours=range(window.from_ms // HOUR_MS, -(-window.to_ms // HOUR_MS))
+        )  # fmt: skip
+        if self.effects.is_enough:
+            self._log.keep(self.shelved.reference, _EFFECTS, self.effects.encode())
+
+    def _forget(self, now_hour: int) -> None:
+        if now_hour % 24 == 0:
+            oldest = now_hour - KEPT_H
+            self._log.forget(self.shelved.reference, oldest)
+            self.hours = {hour: counts for hour, counts in self.hours.items() if hour >= oldest}
+
+    def _incident(self, event: IncidentEvent) -> Incident:
+        model = self.shelved.reference
+        return Incident(
+            id=f"{model}:{event.id}", kind=event.kind, state=event.severity if event.ended_ms is None else "well", features=event.features,
+            model=model, started_ms=event.started_ms, ended_ms=event.ended_ms, severity=event.severity, sentence=event.sentence,
+            advice=event.advice, runbook=event.runbook,
+        )  # fmt: skip
+
+
+def n_days(drift: ModelDrift) -> int:
+    """Return the number of days (UTC) of which something was counted."""
+    return len({hour // 24 for hour in drift.hours})
+
+
+def newest_hour(drift: ModelDrift) -> int | None:
+    """Return the newest hour of which something was counted."""
+    return max(drift.hours, default=None)
