@@ -1,0 +1,89 @@
+// Tables that keep their rows: a refresh changes only what is another value, so focus, selection and scroll position stay.
+
+import { element, replace } from "./element.js";
+import { count } from "./format.js";
+
+const ROWS_A_FRAME = 60;
+
+/**
+ * A table with a caption.
+ *
+ * @param {object} about
+ *   caption; `columns`: [{title, cell(row) -> children, isNumber, isHeader, label}]; `key(row)`; `most`: rows shown before "show all"
+ *   (0 = all); `rowClass(row)`; `isCaptionSeen`; `isCards`: on narrow screens each row is a card.
+ * @returns {{node, set(rows)}}
+ */
+export function table(about) {
+  const { columns, key, most = 0 } = about;
+  const body = element("tbody");
+  const head = element("thead", {}, element("tr", {}, columns.map((column) => element("th", { scope: "col", class: column.isNumber ? "number" : null }, column.title))));
+  const grid = element("table", { class: about.isCards === false ? null : "cards" }, element("caption", { class: about.isCaptionSeen ? null : "unseen" }, about.caption), head, body);
+  const more = element("button", { type: "button", class: "quiet more", hidden: true, onclick: () => { isOpen = !isOpen; show(); } });
+  // What may scroll must be reachable by keyboard: the box takes the focus.
+  const box = element("div", { class: "table-box", role: "region", "aria-label": about.caption, tabindex: 0 }, grid);
+  const node = element("div", { class: "table" }, box, more);
+  const known = new Map();
+  let rows = [];
+  let isOpen = false;
+  let turn = 0;
+
+  function rowOf(row) {
+    const name = key(row);
+    const content = JSON.stringify(row);
+    const found = known.get(name);
+    if (found?.content === content) return found.node;
+    const cells = columns.map((column) => element(column.isHeader ? "th" : "td",
+      { scope: column.isHeader ? "row" : null, class: column.isNumber ? "number" : null, "data-label": column.label ?? column.title }, column.cell(row)));
+    const rowClass = about.rowClass?.(row) ?? null;
+    if (found) {
+      const place = [...found.node.children].indexOf(document.activeElement?.closest?.("td,th"));
+      replace(found.node, cells);
+      found.node.className = rowClass ?? "";
+      found.content = content;
+      if (place >= 0) cells[place].querySelector("a,button")?.focus({ preventScroll: true });
+      return found.node;
+    }
+    const made = element("tr", { class: rowClass }, cells);
+    known.set(name, { node: made, content });
+    return made;
+  }
+
+  function arrange(wanted, from) {
+    const part = wanted.slice(from, from + ROWS_A_FRAME);
+    part.forEach((row, place) => {
+      const node = rowOf(row);
+      if (body.children[from + place] !== node) body.insertBefore(node, body.children[from + place] ?? null);
+    });
+    return from + part.length;
+  }
+
+  function show() {
+    const wanted = most && !isOpen ? rows.slice(0, most) : rows;
+    more.hidden = !most || rows.length <= most;
+    more.textContent = isOpen ? `Show the first ${count(most)}` : `Show all ${count(rows.length)}`;
+    const mine = ++turn;
+    let done = 0;
+    const step = () => {
+      if (mine !== turn) return;
+      done = arrange(wanted, done);
+      if (done < wanted.length) requestAnimationFrame(step);
+      else while (body.children.length > wanted.length) body.lastChild.remove();
+    };
+    step();
+  }
+
+  return {
+    node,
+    set(found) {
+      rows = found;
+      const names = new Set(rows.map(key));
+      for (const name of known.keys()) if (!names.has(name)) known.delete(name);
+      show();
+    },
+  };
+}
+
+/** Return a list of names and values: [[name, value], ...]; pairs without a value are left out. */
+export function facts(pairs) {
+  return element("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+}
