@@ -37,7 +37,7 @@ def columns_of(history: pl.DataFrame, rates: Rates) -> Columns:
     """Return the columns of a normalised history (see `features.history`)."""
     n = len(history)
     time_ms = history["event_time_ms"].to_numpy().astype(np.int64)
-    amount = to_base(history["amount_minor"].to_numpy().astype(np.int64), _factors(history, rates), at.LARGEST_AMOUNT)
+    amount = to_base(history["amount_minor"].to_numpy().astype(np.int64), factors(history, rates), at.LARGEST_AMOUNT)
     lat, lon = places(
         history["lat"].fill_null(float("nan")).to_numpy().astype(np.float64),
         history["lon"].fill_null(float("nan")).to_numpy().astype(np.float64),
@@ -57,7 +57,8 @@ def columns_of(history: pl.DataFrame, rates: Rates) -> Columns:
     return Columns(batch, entities, counterparty)
 
 
-def _factors(history: pl.DataFrame, rates: Rates) -> NDArray[np.float64]:
+def factors(history: pl.DataFrame, rates: Rates) -> NDArray[np.float64]:
+    """Return base minor units per minor unit of each row (columns currency, event_time_ms), float64 (n,); NaN = no rate."""
     if history["currency"].n_unique() <= 1 and (len(history) == 0 or history["currency"][0] == rates.base_currency):
         return np.ones(len(history))
     pairs = history.select("currency", (pl.col("event_time_ms") // 86_400_000).alias("day"))

@@ -3,10 +3,15 @@
 Frauds are those that get reported. Fraud that nobody ever reports cannot be seen by any number here but `control`.
 """
 
+from typing import Final
+
 import msgspec
 
-#: Strata of the delay curves: alerts are looked at within days, what was missed comes back by charge-backs after weeks.
-STRATA = ("missed", "alerted")
+MISSED: Final = "missed"
+"""Stratum of the frauds that were approved: they come back by charge-backs, after weeks."""
+ALERTED: Final = "alerted"
+"""Stratum of the frauds that were reviewed or declined: they are looked at within days."""
+STRATA: Final = (MISSED, ALERTED)
 
 
 class Estimate(msgspec.Struct, frozen=True):

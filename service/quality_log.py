@@ -1,0 +1,200 @@
+"""Quality from the archive: what came since the last look joins its day; only days with news are counted again.
+
+On disk stand the days (`service.quality_days`), the labels and, written last, which offsets are in them. Whatever is killed
+when: records are read again whose offsets were not noted, and adding them twice changes nothing.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from domain.errors import ConfigError, HistoryError
+from features.archive_files import Partition, is_archive
+from features.archive_news import ArchiveNews, HourFolder
+from features.archive_schema import LABELS, SCORES, TRANSACTIONS
+from features.currency import Rates
+from monitoring.quality import QualityReport
+from monitoring.quality_facts import DAY_MS
+from monitoring.quality_report import report
+from service import quality_rows
+from service.quality_days import QualityDays
+from service.quality_labels import QualityLabels
+from service.quality_spans import Span, Spans, add, hole_notes, holes, is_read
+
+KEEP_DAYS: Final = 120
+"""Days of the report: charge-backs need up to 45, and their curve as many days again whose labels are in."""
+_FORMAT: Final = 1
+_TOPICS: Final = (SCORES, TRANSACTIONS, LABELS)
+
+
+class _State(msgspec.Struct):
+    """What was read. Of another format, archive, currency or polars (its hashes differ) it is of no use."""
+
+    format: int
+    archive: str
+    rates: str
+    polars: str
+    spans: dict[str, Spans]
+    """Topic -> partition -> what was read."""
+    newest_ms: int = 0
+    """Newest event or label time read."""
+
+
+class QualityLog:
+    """Keeps the quality of an archive's days up to date; one process at a time keeps a folder."""
+
+    def __init__(self, archive: Path, directory: Path, *, rates: Rates, keep_days: int = KEEP_DAYS) -> None:
+        """Open, or begin, what is kept in `directory`/quality.
+
+        Args:
+            archive: Folder that `weir archive` writes; it need not be there yet.
+            directory: Setting `monitoring.directory`.
+            rates: Of the base currency.
+            keep_days: Days of event time that are kept.
+
+        Raises:
+            ConfigError: Another process keeps that folder, or it cannot be written.
+        """
+        self._archive, self._rates, self._keep_days = archive, rates, keep_days
+        self._folder = directory / "quality"
+        self._lock = _locked(self._folder)
+        self._news = ArchiveNews(archive)
+        self._state, self._days, self._labels = self._kept() or self._begun()
+
+    def close(self) -> None:
+        """Let another process keep the folder."""
+        os.close(self._lock)
+
+    def refresh(self, now_ms: int) -> QualityReport:
+        """Read what is new in the archive and return the report.
+
+        Ages count to the archive's own newest time, at most to `now_ms`: a history that is played at full speed matures as its
+        own events do.
+
+        Raises:
+            HistoryError: There is no archive.
+        """
+        if not is_archive(self._archive):
+            raise HistoryError(f"{self._archive} is not an archive; run weir archive, and quality is measured from what it writes")
+        problems = self._read_news()
+        if uncounted := self._days.uncounted():
+            verdicts = self._labels.verdicts()
+            for day_ms in uncounted:
+                self._days.count(day_ms, verdicts)
+        facts = [fact for _, fact in sorted(self._days.facts().items())]
+        by_day, notes = hole_notes({topic: holes(self._state.spans.get(topic, {})) for topic in _TOPICS}, answers=SCORES)
+        return report(facts, to_ms=min(now_ms, self._state.newest_ms) + 1, holes=by_day, notes=[*problems, *notes])
+
+    def _kept(self) -> tuple[_State, QualityDays, QualityLabels] | None:
+        """Return what an earlier process left; None if it is of no use, the archive has it all."""
+        try:
+            found = msgspec.json.decode((self._folder / "state.json").read_bytes(), type=_State)
+            if msgspec.structs.replace(found, spans={}, newest_ms=0) != self._fresh():
+                return None
+            return found, QualityDays(self._folder / "days"), QualityLabels(self._folder / "labels.arrow")
+        except (OSError, msgspec.MsgspecError, pl.exceptions.PolarsError):
+            return None
+
+    def _begun(self) -> tuple[_State, QualityDays, QualityLabels]:
+        (self._folder / "state.json").unlink(missing_ok=True)
+        (self._folder / "labels.arrow").unlink(missing_ok=True)
+        shutil.rmtree(self._folder / "days", ignore_errors=True)
+        return self._fresh(), QualityDays(self._folder / "days"), QualityLabels(self._folder / "labels.arrow")
+
+    def _fresh(self) -> _State:
+        return _State(_FORMAT, str(self._archive.resolve()), self._rates.digest(), pl.__version__, {})
+
+    def _read_news(self) -> list[str]:
+        """Add what is new, a day of the archive at a time so that memory stays bounded; return what could not be read."""
+        from_day, problems, has_news = self._first_day(), [], False
+        for topic in _TOPICS:
+            for _, hours in groupby(self._news.changed(topic, from_day=from_day), key=lambda hour: hour.day):
+                is_new, found = self._read(topic, list(hours))
+                has_news |= is_new
+                problems += found
+        if has_news:
+            oldest_ms = (self._state.newest_ms // DAY_MS - self._keep_days + 1) * DAY_MS
+            self._days.drop_before(oldest_ms)
+            self._labels.drop_before(oldest_ms)
+            draft = self._folder / "state.draft"
+            draft.write_bytes(msgspec.json.encode(self._state) + b"\n")
+            draft.replace(self._folder / "state.json")
+        return problems
+
+    def _first_day(self) -> str:
+        """Return the first day of the archive that can hold a kept event, YYYY-MM-DD."""
+        newest = max(self._news.newest_day(topic) for topic in _TOPICS)
+        if not newest:
+            return ""
+        last = datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()
+        return datetime.fromtimestamp(max(0.0, last - self._keep_days * DAY_MS / 1000), UTC).strftime("%Y-%m-%d")
+
+    def _read(self, topic: str, hours: Sequence[HourFolder]) -> tuple[bool, list[str]]:
+        """Add the unread files of some hours; tell whether there were any, and what could not be read."""
+        spans = self._state.spans.setdefault(topic, {})
+        files = [file for hour in hours for file in hour.files if file.kind != "lost"]
+        wanted = [file for file in files if not is_read(spans.get(_key(file.partition), ()), file.first, file.last + 1)]
+        found = quality_rows.read(topic, [file for file in wanted if file.kind == "records"])
+        self._add(topic, found.rows)
+        ends = _ends(found.rows, quality_rows.TIME[topic])
+        for file in [*found.files, *(file for file in wanted if file.kind == "expired")]:
+            own = spans.setdefault(_key(file.partition), [])
+            add(own, Span(file.first, file.last + 1, *ends.get(str(file.path), (None, None))))
+        unread = {file.path.parent for file in wanted if file.kind == "records"} - {file.path.parent for file in found.files}
+        for hour in hours:
+            if not found.problems and Path(hour.path) not in unread:
+                self._news.remember(hour)
+        return bool(found.files), found.problems
+
+    def _add(self, topic: str, rows: pl.DataFrame) -> None:
+        if rows.is_empty():
+            return
+        if topic == SCORES:
+            self._days.add_answers(quality_rows.answers(rows))
+        elif topic == TRANSACTIONS:
+            self._days.add_amounts(quality_rows.amounts(rows, self._rates))
+        else:
+            labels = quality_rows.labels(rows)
+            new = self._labels.new(labels)
+            for day_ms in self._days.days_with(new["id"].unique().to_numpy()):
+                self._days.forget(day_ms)
+            self._labels.add(new)
+            rows = labels.rename({"label_ms": quality_rows.TIME[LABELS]})
+        if topic != TRANSACTIONS:
+            newest = rows[quality_rows.TIME[topic]].max()
+            assert isinstance(newest, int)
+            self._state.newest_ms = max(self._state.newest_ms, newest)
+
+
+def _ends(rows: pl.DataFrame, time: str) -> dict[str, tuple[int, int]]:
+    """Return file -> time of its first and last record by offset."""
+    found = rows.group_by(quality_rows.FILE).agg(
+        pl.col(time).sort_by("offset").first().alias("a"), pl.col(time).sort_by("offset").last().alias("b")
+    )
+    return {file: (first, last) for file, first, last in found.iter_rows()}
+
+
+def _key(partition: Partition) -> str:
+    return f"{partition.uuid8}-{partition.number}"
+
+
+def _locked(folder: Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ConfigError(f"monitoring.directory: cannot write {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise ConfigError(f"another weir web keeps {folder}; stop it, or set another monitoring.directory") from error
+    return lock
