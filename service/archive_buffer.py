@@ -23,6 +23,8 @@ class Limits(NamedTuple):
     """Of all records in memory together; beyond it the largest pieces are closed."""
     grace_ms: int = 60_000
     """How long after its end an hour may still get records."""
+    age_ms: int = 2 * HOUR_MS
+    """How long a record waits for its file at most."""
 
 
 class Piece:
@@ -112,7 +114,8 @@ class Buffer:
         return sum(piece.memory_bytes for piece in self.pieces)
 
     def _is_due(self, piece: Piece, now_ms: int) -> bool:
-        return self._is_full(piece) or now_ms >= piece.hour_ms + HOUR_MS + self._limits.grace_ms
+        is_old = bool(piece.records) and now_ms - piece.records[0].timestamp >= self._limits.age_ms
+        return is_old or self._is_full(piece) or now_ms >= piece.hour_ms + HOUR_MS + self._limits.grace_ms
 
     def _is_full(self, piece: Piece) -> bool:
         return len(piece.records) >= self._limits.n_rows or piece.n_bytes >= self._limits.n_bytes

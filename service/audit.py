@@ -35,6 +35,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """p50 and p99 from the append of a transaction to the append of its answer."""
     seconds_to_first_alert: float | None
     drift_alarms: int | None = None
+    """Incidents of the drift engine; None: the dashboard did not run."""
 
 
 class Topics(NamedTuple):
@@ -107,7 +108,7 @@ class Audit:
         p50, p99 = np.percentile(self._latencies_ms, [50, 99]).tolist()
         return {"p50": round(p50, 1), "p99": round(p99, 1)}
 
-    def summary(self, *, produced: int, seconds_to_first_alert: float | None) -> Summary:
+    def summary(self, *, produced: int, seconds_to_first_alert: float | None, drift_alarms: int | None = None) -> Summary:
         """Return what it all came to."""
         frauds = sum(name in self._frauds for name in self._answers)
         caught = sum(name in self._frauds for name in self._alerted)
@@ -124,6 +125,7 @@ class Audit:
             recall=round(caught / frauds, 4) if frauds else None,
             latency_ms=self.latency_ms(),
             seconds_to_first_alert=None if seconds_to_first_alert is None else round(seconds_to_first_alert, 1),
+            drift_alarms=drift_alarms,
         )
 
     def _take_score(self, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +21,12 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from domain.errors import WeirError
 from service import embedded
 from service.audit import Audit, Summary, Topics
+from service.demo_beside import Beside
 from service.demo_screen import Screen
 from service.demo_world import World, make_world, train_champion
 from service.history_records import HistoryRecords
 from service.producing import HistoryProducer, Pace, Sent
-from service.settings import Loaded, Settings, with_addresses
+from service.settings import Loaded, Settings, WebSettings, with_addresses
 from service.supervised_worker import SupervisedWorker
 from service.tailing import Tail
 from service.times import now_ms
@@ -53,6 +55,10 @@ class DemoOptions(NamedTuple):
     """None: until Ctrl-C, or the simulated days are over."""
     speedup: float
     """Event time per real time."""
+    port: int | None = None
+    """Of the dashboard; None: that of the settings if it is free."""
+    opens_browser: bool = True
+    """Whether the dashboard is shown in a browser, where there is one."""
 
 
 class Demo:
@@ -78,6 +84,8 @@ class Demo:
             embedded.purge(settings.embedded)
         with embedded.services(settings.embedded, kafka=kafka, redis=redis, report=self._say) as running:
             self._loaded = with_addresses(self._loaded, bootstrap=running.bootstrap, redis_url=running.redis_url)
+            for kept in (settings.monitoring.directory, settings.archive.directory):  # their hours are those that are played again
+                shutil.rmtree(kept, ignore_errors=True)
             yield
 
     def prepare(self) -> tuple[World, str, Path]:
@@ -102,6 +110,7 @@ class Demo:
         topics = Topics(*(connection.topic(t) for t in (TRANSACTIONS, SCORES, ALERTS, TRANSACTIONS_DEAD)))
         audit = Audit(topics, world.frauds())
         worker = SupervisedWorker(config=config, log=self.directory / "worker.log")
+        beside = Beside(settings, self.directory, config, self._say)
         screen = Screen(self._console, audit, speedup=self._options.speedup, model=model, minutes=self._options.minutes)
         ended = asyncio.Event()
         await asyncio.to_thread(worker.start)
@@ -113,14 +122,17 @@ class Demo:
                 with screen:
                     reader = tasks.create_task(self._read(tail, audit, screen, ended))
                     watcher = tasks.create_task(worker.watch(ended))
+                    shown = tasks.create_task(beside.run(ended, opens_browser=self._options.opens_browser and self._console.is_terminal))
                     await self._send(world, connection, settings, screen, worker, stop)
                     await self._drain(audit, screen, worker)
+                    n_alarms = await beside.n_alarms()
                     ended.set()
-                    await asyncio.gather(reader, watcher)
+                    await asyncio.gather(reader, watcher, shown)
         finally:
             ended.set()
+            await asyncio.to_thread(beside.stop)
             await asyncio.to_thread(worker.stop)
-        return audit.summary(produced=self._produced, seconds_to_first_alert=self._first_alert_s)
+        return audit.summary(produced=self._produced, seconds_to_first_alert=self._first_alert_s, drift_alarms=n_alarms)
 
     @property
     def _produced(self) -> int:
@@ -173,7 +185,11 @@ class Demo:
         settings, mark = loaded.settings, f"demo-{now_ms()}."
         changes: dict[str, msgspec.Struct] = {
             "embedded": msgspec.structs.replace(settings.embedded, directory=str(self.directory)),
-            "monitoring": msgspec.structs.replace(settings.monitoring, bind="127.0.0.1", port=free_port()),
+            "monitoring": msgspec.structs.replace(
+                settings.monitoring, bind="127.0.0.1", port=free_port(), directory=str(self.directory / "monitoring")
+            ),
+            "archive": msgspec.structs.replace(settings.archive, directory=str(self.directory / "archive")),
+            "web": msgspec.structs.replace(settings.web, port=self._web_port(settings.web)),
             "model": msgspec.structs.replace(settings.model, registry=str(self.directory / "registry")),
         }
         if embedded.is_embedded(loaded, "kafka"):
@@ -186,6 +202,11 @@ class Demo:
             changes["redis"] = msgspec.structs.replace(settings.redis, prefix=settings.redis.prefix + mark)
         return Loaded(msgspec.structs.replace(settings, **changes), {})
 
+    def _web_port(self, web: WebSettings) -> int:
+        """Return a free port for the dashboard, the wanted one if possible."""
+        wanted = self._options.port if self._options.port is not None else web.port
+        return wanted if self._options.port or is_free(web.bind, wanted) else free_port()
+
     def _say(self, line: str) -> None:
         self._console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
 
@@ -194,6 +215,17 @@ def free_port() -> int:
     """Return a port of this machine that nobody uses now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def is_free(bind: str, port: int) -> bool:
+    """Return whether nobody listens on a port of this machine; 0 is nobody's."""
+    if not port:
+        return False
+    try:
+        socket.create_server((bind, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 async def warm_state(world: World, settings: Settings, progress: Callable[[float], None]) -> None:

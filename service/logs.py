@@ -32,6 +32,8 @@ _LEVELS: Final = {
     "aiohttp.access": logging.WARNING,
     "asyncio": logging.WARNING,
     "numba": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "httpx": logging.WARNING,
 }
 
 

@@ -1,7 +1,8 @@
-"""A worker as a child process that is started again when it ends by itself."""
+"""A worker (or another command) as a child process that is started again when it ends by itself."""
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +16,16 @@ _MOST_RESTARTS: Final = 10
 class SupervisedWorker:
     """Runs `weir worker` until it is stopped; it ends with this process, even if this process is killed."""
 
-    def __init__(self, *, config: Path, log: Path) -> None:
+    def __init__(self, *, config: Path, log: Path, command: Sequence[str] = ("worker",)) -> None:
         """Prepare.
 
         Args:
             config: Settings file of the worker.
             log: File to which its log is appended.
+            command: Of `weir` with its options, if it is another one.
         """
-        self._command = [sys.executable, "-m", "service", "--config", str(config.resolve()), "worker"]
+        self._name = command[0]
+        self._command = [sys.executable, "-m", "service", "--config", str(config.resolve()), *command]
         self.log = log
         self._child: ChildProcess | None = None
         self.restarts = 0
@@ -45,7 +48,7 @@ class SupervisedWorker:
         while not stop.is_set():
             if self._child is not None and not self._child.is_alive:
                 if self.restarts >= _MOST_RESTARTS:
-                    raise RuntimeError(f"the worker ended {self.restarts} times; {self.log} says why")
+                    raise RuntimeError(f"weir {self._name} ended {self.restarts} times; {self.log} says why")
                 self.restarts += 1
                 await asyncio.to_thread(self.start)
             await asyncio.sleep(_LOOK_S)

@@ -22,10 +22,22 @@ import click
     show_default=True,
     help="Close a file at so many records, before its hour is over.",
 )
+@click.option(
+    "--file-seconds",
+    type=click.IntRange(min=1),
+    help="Close a file when its first record is so old, before its hour is over: what reads the archive sees it sooner.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON at the end.")
 @click.pass_context
 def command(
-    context: click.Context, *, directory: Path | None, until_end: bool, keep_days: int | None, file_rows: int, as_json: bool
+    context: click.Context,
+    *,
+    directory: Path | None,
+    until_end: bool,
+    keep_days: int | None,
+    file_rows: int,
+    file_seconds: int | None,
+    as_json: bool,
 ) -> None:
     """Write transactions, labels, scores, alerts and feature rows from Kafka into hourly Parquet files, each record exactly once.
 
@@ -50,9 +62,12 @@ def command(
 
     connection, settings = kafka_of(context)
     folder = directory or Path(settings.archive.directory)
+    limits = Limits(n_rows=file_rows)
+    if file_seconds is not None:
+        limits = limits._replace(age_ms=1000 * file_seconds)
     kept = keep_days or settings.archive.keep_days or None
     with archive_screen() as show:
         logs.configure(sys.stderr)
-        archiver = Archiver(connection, folder, limits=Limits(n_rows=file_rows), keep_days=kept, until_end=until_end, on_progress=show)
+        archiver = Archiver(connection, folder, limits=limits, keep_days=kept, until_end=until_end, on_progress=show)
         counts, _ = run_until_interrupted(archiver.run)
     click.echo(json.dumps(counts.summary()) if as_json else summary_text(counts))

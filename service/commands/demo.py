@@ -14,10 +14,14 @@ import click
     "--speedup", type=click.FloatRange(min=1), default=1500.0, show_default=True,
     help="Event time per real time; the rate of transactions grows with it, so that every card keeps its pace in event time.",
 )  # fmt: skip
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the dashboard; default: web.port, or a free one if that is taken.")
+@click.option("--no-browser", is_flag=True, help="Open no browser; one is opened only from a terminal on a desktop.")
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write what it came to, as JSON, to this file.")
 @click.pass_context
-def command(context: click.Context, minutes: float | None, speedup: float, summary: Path | None) -> None:
-    """Run Kafka, Redis, simulated traffic, a trained ensemble and a worker on this machine, and show alerts as they come.
+def command(
+    context: click.Context, *, minutes: float | None, speedup: float, port: int | None, no_browser: bool, summary: Path | None
+) -> None:
+    """Run Kafka, Redis, simulated traffic, a trained ensemble, a worker and the dashboard on this machine; show alerts as they come.
 
     The first run simulates a history and trains a model, and keeps both for the next. Exit code 1 if any transaction
     stayed without an answer.
@@ -39,7 +43,7 @@ def command(context: click.Context, minutes: float | None, speedup: float, summa
 
     logs.configure(level=logging.ERROR)
     console = Console(highlight=False)
-    demo = Demo(settings_of(context), DemoOptions(minutes, speedup), console)
+    demo = Demo(settings_of(context), DemoOptions(minutes, speedup, port, opens_browser=not no_browser), console)
     with demo.services():
         world, model, config = demo.prepare()
         found, _ = run_until_interrupted(lambda stop: demo.play(world, model, config, stop))

@@ -8,7 +8,7 @@ import msgspec
 
 from monitoring.fleet import WorkerState
 from service.web.alerts import LastAlerts
-from service.web.answers import Decisions, Latency, LatencyPoint, LiveAnswer, LiveEvent, Notice, RatePoint, State, Worker
+from service.web.answers import Decisions, Latency, LatencyPoint, LiveAnswer, LiveEvent, Notice, RatePoint, Worker
 from service.web.fleet import Fleet
 from service.web.rates import MINUTE_MS, per_minute, quantiles
 from service.web.states import sorted_notices, worst
@@ -83,7 +83,7 @@ class Live:
         )
         state = worst(notices, otherwise="well" if speaking else "empty")
         return LiveEvent(
-            at_ms=now_ms, state=state, sentence=_sentence(state, workers, rate, p99), notices=notices, rate_per_s=rate,
+            at_ms=now_ms, state=state, sentence=_sentence(workers, rate, p99), notices=notices, rate_per_s=rate,
             latency_ms=Latency(p50=_ms(p50), p99=_ms(p99), p99_limit=P99_LIMIT_MS), decisions=_decisions(counts),
             tiers=_by_tier(counts), flags={n.removeprefix("flag:"): v for n, v in counts.items() if n.startswith("flag:")},
             labels_per_min=counts.get("labels", 0.0), dead_letters_per_min=counts.get("dead_letters", 0.0), lag=lag,
@@ -138,19 +138,14 @@ def _lag_notices(lag: int | None, rate: float | None) -> list[Notice]:
     return [Notice(state="attention", text=f"{lag:,} transactions wait{wait}: start another worker, up to one for each partition.")]
 
 
-def _sentence(state: State, workers: Sequence[Worker], rate: float | None, p99: float | None) -> str:
+def _sentence(workers: Sequence[Worker], rate: float | None, p99: float | None) -> str:
     if not workers:
         return "No worker scores now."
-    working = sum(worker.state != "alarm" for worker in workers)
-    who = (
-        f"{working} of {len(workers)} workers score"
-        if working != len(workers)
-        else "1 worker scores"
-        if working == 1
-        else f"{working} workers score"
-    )
+    n_working = sum(worker.state != "alarm" for worker in workers)
+    if n_working < len(workers):
+        who = f"{n_working} of {len(workers)} workers score"
+    else:
+        who = "1 worker scores" if n_working == 1 else f"{n_working} workers score"
     what = f" {rate:,.0f} transactions a second" if rate is not None and rate >= 1 else " fewer than one transaction a second"
     how = f", 99 % of them answered within {p99 * 1000:,.0f} ms" if p99 is not None else ""
-    return f"{who}{what}{how}" + (
-        "." if state == "well" else "; something needs attention." if state == "attention" else "; something is wrong."
-    )
+    return f"{who}{what}{how}."

@@ -81,7 +81,7 @@ def quantiles(edges: Sequence[float], counts: Sequence[int], shares: Sequence[fl
     [1.5, 1.99]
     """
     found = np.asarray(counts, np.float64)[: len(edges) + 1]
-    total = found.sum()
+    total = float(found.sum())
     if total <= 0:
         return [None] * len(shares)
     cumulative = np.cumsum(found)

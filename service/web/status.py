@@ -10,8 +10,8 @@ def status(
     live: LiveEvent, drift: DriftAnswer | None, quality: QualityAnswer, models: ModelsAnswer | None, *, base_currency: str
 ) -> StatusAnswer:
     """Return the first screen's words; None: a view that has not been made yet."""
-    notices = [Notice(state=live.state, text=live.sentence, href="#/live")]
-    notices += [Notice(state=n.state, text=n.text, href=n.href or "#/live") for n in live.notices if n.state != "empty"]
+    notices = [Notice(state="well" if live.workers else live.state, text=live.sentence, href="#/live")]
+    notices += [Notice(state=n.state, text=n.text, href=n.href or "#/live") for n in live.notices]
     if drift is not None:
         open_incidents = [incident for incident in drift.incidents if incident.ended_ms is None]
         notices += [Notice(state=i.state, text=i.sentence, href=f"#/drift?window={drift.window}") for i in open_incidents]

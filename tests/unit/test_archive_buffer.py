@@ -50,6 +50,14 @@ def test_pieces_are_cut_at_the_limit_of_rows():
     assert buffer.due(START_MS) == 2
 
 
+def test_a_piece_is_due_when_its_first_record_is_old_enough():
+    buffer = Buffer(PARTITION, Coverage(), MANY._replace(age_ms=20_000))
+    buffer.add([record(0, START_MS + 5), record(1, START_MS + 19_000)])
+
+    assert buffer.due(START_MS + 20_004) == 0
+    assert buffer.due(START_MS + 20_005) == 1
+
+
 def test_a_piece_is_due_at_the_limit_of_bytes_and_when_its_hour_and_the_grace_are_over():
     small = Buffer(PARTITION, Coverage(), MANY._replace(n_bytes=10))
     small.add([record(0, value=b"x" * 10)])

@@ -108,7 +108,7 @@ def test_the_settings_file_of_the_worker_means_the_same_and_is_its_owners_alone(
 
     assert load(path, {}).settings == settings
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(tomllib.loads(path.read_text("utf-8"))) <= {"kafka", "redis", "model", "monitoring", "embedded"}
+    assert set(tomllib.loads(path.read_text("utf-8"))) <= {"kafka", "redis", "model", "monitoring", "web", "archive", "embedded"}
 
 
 def test_a_worker_is_ready_when_it_says_so():
