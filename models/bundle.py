@@ -23,8 +23,8 @@ MEMBERS: Final = "members.joblib"
 PROFILE: Final = "profile.npz"
 CARD: Final = "card.md"
 #: What a worker opens; the other files are verified and left alone.
-_SERVED: Final = (FULL, SMALL, BOOSTER, SMALL_BOOSTER, SERVING)
-FILES: Final = (*_SERVED, MEMBERS, PROFILE, CARD)
+_SERVED: Final = (FULL, SMALL, BOOSTER, SMALL_BOOSTER, SERVING, PROFILE)
+FILES: Final = (*_SERVED, MEMBERS, CARD)
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes], key: bytes) -> str:
@@ -92,6 +92,7 @@ def load_bundle(folder: Path, key: bytes, spec: str) -> Scorer:
         booster=files[BOOSTER],
         small_booster=files[SMALL_BOOSTER],
         serving=files[SERVING],
+        profile=files[PROFILE],
     )
     scorer.check_golden_rows()
     return scorer

@@ -18,6 +18,7 @@ from models.missing import without_state
 from models.reasons import Reasons
 from models.serving import Serving, decode_serving
 from models.session import open_session
+from monitoring.profile import Profile
 
 #: Golden rows may differ by this much between processors.
 _GOLDEN_TOLERANCE = 1e-5
@@ -34,11 +35,13 @@ class Scorer:
         version: Digest of its bundle.
         spec: Fingerprint of the features it was trained on.
         policy_version: Version of the policy that decides.
+        profile: Features and score in training: what monitoring compares with.
     """
 
     def __init__(
-        self, manifest: Manifest, version: str, *, full: bytes, small: bytes, booster: bytes, small_booster: bytes, serving: bytes
-    ) -> None:
+        self, manifest: Manifest, version: str, *, full: bytes, small: bytes, booster: bytes, small_booster: bytes, serving: bytes,
+        profile: bytes,
+    ) -> None:  # fmt: skip
         self.name, self.version, self.spec = manifest.name, version, manifest.spec
         self.policy_version = manifest.policy.version
         self.manifest = manifest
@@ -46,6 +49,7 @@ class Scorer:
         self._calibration: dict[Tier, Platt] = dict(manifest.calibration)
         self._full, self._small = open_session(full), open_session(small)
         self._golden: Serving = decode_serving(serving)
+        self.profile = Profile.decode(profile)
         self._contributions = Contributions(booster, self._golden.tables)
         self._small_contributions = Contributions(small_booster, self._golden.small_tables)
         self._reasons = Reasons(10 ** exponent(manifest.base_currency), manifest.window.maturity_ms // _DAY_MS)

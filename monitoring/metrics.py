@@ -49,6 +49,18 @@ class ChunkHistogram(Collector):
             self._counts += counts
             self._sum += float(found.sum())
 
+    @property
+    def edges(self) -> list[float]:
+        """Upper edges of the buckets, ascending."""
+        found: list[float] = self._edges.tolist()
+        return found
+
+    def counts(self) -> list[int]:
+        """Return how many values each bucket holds, one more than edges: the last is open."""
+        with self._lock:
+            found: list[int] = self._counts.tolist()
+        return found
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Give the current state, as prometheus_client asks for it."""
         with self._lock:
@@ -74,6 +86,11 @@ class Total(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Give the current state, as prometheus_client asks for it."""
         yield CounterMetricFamily(self._name, self._help, value=self._total)
+
+
+def count_of(counter: Counter) -> int:
+    """Return what a counter, or one of its children, has counted."""
+    return int(next(sample.value for metric in counter.collect() for sample in metric.samples if sample.name.endswith("_total")))
 
 
 class Metrics:

@@ -10,7 +10,7 @@ Keys, all below the installation's prefix; none is shared by two writers but the
     fleet:<worker>                      what it says of itself, JSON; 60 s: then it is gone
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -64,13 +64,10 @@ class FleetStorage:
         index = self._index(model, worker)
         await self._put(index, f"{index}:m:", minutes, keep_s=_MINUTES_S)
         await self._name(model, worker, now_ms)
-        forgotten = list(gone)
-        if forgotten:
-            await self._run([Call(key, (("UNLINK", key),)) for key in (f"{index}:m:{minute}".encode() for minute in forgotten)])
-            await self._wire.run([Call(index.encode(), (("ZREM", index, *forgotten),))])
+        await self._forget(index, f"{index}:m:", list(gone))
 
-    async def put_hours(self, worker: str, model: str, hours: Mapping[int, bytes], *, now_ms: int) -> None:
-        """Write packed counters of hours of event time (event_time_ms // 3600000).
+    async def put_hours(self, worker: str, model: str, hours: Mapping[int, bytes], *, now_ms: int, gone: Iterable[int] = ()) -> None:
+        """Write packed counters of hours of event time (event_time_ms // 3600000), and forget those of `gone`.
 
         Raises:
             Unavailable: Redis does not answer; perhaps something was written.
@@ -78,6 +75,7 @@ class FleetStorage:
         index = self._index(model, worker)
         await self._put(f"{index}:hours", f"{index}:h:", hours, keep_s=_HOURS_S)
         await self._name(model, worker, now_ms)
+        await self._forget(f"{index}:hours", f"{index}:h:", list(gone))
 
     async def put_state(self, state: WorkerState) -> None:
         """Write what a worker says of itself; it holds for 60 s.
@@ -165,6 +163,13 @@ class FleetStorage:
             changes, ("ZREMRANGEBYRANK", index, 0, -1 - _MOST_HOURS), ("EXPIRE", index, _HOURS_S),
         )  # fmt: skip
         await self._wire.run([Call(index.encode(), commands)])
+
+    async def _forget(self, index: str, prefix: str, spans: Sequence[int]) -> None:
+        """Remove names, then contents: the other way round a reader would look for what is not there."""
+        if not spans:
+            return
+        await self._wire.run([Call(index.encode(), (("ZREM", index, *spans),))])
+        await self._run([Call(key, (("UNLINK", key),)) for key in (f"{prefix}{span}".encode() for span in spans)])
 
     async def _name(self, model: str, worker: str, now_ms: int) -> None:
         commands = (

@@ -19,8 +19,11 @@ from features.redis_wire import Wire
 from features.store import FeatureStore
 from models.scorer import Scorer
 from monitoring.metrics import Metrics
+from service.heartbeat import Heartbeat, Surroundings
+from service.redis_fleet import FleetStorage
 from service.settings import Settings
 from service.wiring import COMMIT_EVERY_S, kafka_connection, keys_of, redis_client, require_redis
+from stream.control import Control
 from stream.gate import Gate
 from stream.journal import Journal
 from stream.label_pipeline import LabelPipeline
@@ -32,7 +35,7 @@ from stream.publisher import Publisher
 from stream.records import Committed, TopicPartition
 from stream.sources import Sources
 from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
-from stream.worker import Lags, Pipelines
+from stream.worker import Insight, Lags, Pipelines
 
 _HOLD_EVERY_S = 0.5
 _MARK_IDLE_ROUNDS = 4
@@ -89,10 +92,13 @@ class Serving:
         # The ring of answers is many times what is processed between two commits: it waits, if ever, for the next.
         self._journal = Journal(RedisJournal(self._fence, self._keys, settings.kafka.group), lambda: asyncio.sleep(COMMIT_EVERY_S / 4))
         self._positions = self._new_positions()
+        self._insight: Insight | None = None
+        self._heartbeat = Heartbeat(FleetStorage(self._wire, settings.redis.prefix), scorer, metrics, self._look)
         self._topics = OutputTopics(*(self._connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
         self._transactions = TransactionPipeline(
             self._store, lambda: scorer, self._sources, rates, self._topics, metrics, past=self._positions,
             vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
+            control=Control(settings.scoring.control_scale, settings.scoring.release_control), on_scored=self._heartbeat.count,
         )  # fmt: skip
         self._parked = redis_parked.RedisParked(self._fence, self._keys)
         self._waiting = self._new_waiting()
@@ -106,11 +112,12 @@ class Serving:
             on_committed=self._committed, record=positions.record, gate=self._gate, seek=self._seek, beside=self._beside,
             outage=self._outage, degrade=lambda records: partial(transactions.degraded, records),
             facts=lambda: {"model": f"{self._scorer.name}@{self._scorer.version}", "state": not positions.problem},
-            refresh=self._refresh,
+            refresh=self._refresh, published=transactions.published,
         )  # fmt: skip
 
     async def close(self) -> None:
-        """Note what is still to be noted, and disconnect."""
+        """Note and tell what is still to be, and disconnect."""
+        await self._heartbeat.close()
         await self._store.close()
         await self._wire.close()
 
@@ -125,6 +132,14 @@ class Serving:
         self._metrics.set_states(
             n_set_aside=self._store.n_broken, n_lost=positions.n_lost, n_unmarked=positions.n_unmarked, is_emptied=bool(positions.problem)
         )
+
+    def _look(self) -> Surroundings:
+        positions, insight = self._positions, self._insight
+        if insight is None:
+            return Surroundings([], 0, self._outage.is_on, positions.problem, "")
+        lag = sum(insight.lags(positions.next_offsets).values())
+        problem = insight.problem() or positions.problem
+        return Surroundings(insight.partitions(), lag, self._outage.is_on, problem, insight.address)
 
     @property
     def _label_topics(self) -> OutputTopics:
@@ -169,10 +184,12 @@ class Serving:
         self._positions.committed(offsets)
         self._transactions.committed(offsets)
 
-    async def _beside(self, publisher: Publisher, lags: Lags) -> None:
+    async def _beside(self, publisher: Publisher, insight: Insight) -> None:
+        self._insight = insight
         self._positions.n_partitions = await publisher.n_partitions(self._connection.topic(TRANSACTIONS))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._mark_idle(lags))
+            tasks.create_task(self._mark_idle(insight.lags))
+            tasks.create_task(self._heartbeat.run())
             tasks.create_task(RedisIndexBudget(self._wire, self._keys.index_bytes, self._budget).run())
             tasks.create_task(self._waiting.run(publisher.publish))
 

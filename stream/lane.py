@@ -15,7 +15,7 @@ from stream.ending import End, ExitCode
 from stream.gate import Gate
 from stream.outage import Outage
 from stream.publisher import Publisher
-from stream.records import Answers, Degrade, Message, Process, Recorder
+from stream.records import Answers, Degrade, Message, OnPublished, Process, Recorder
 
 #: Turns of the event loop in which a chunk that waits comes through Faust's stream.
 _TURNS: Final = 12
@@ -38,7 +38,9 @@ class Lane:
     def __init__(
         self, process: Process, publisher: Publisher, acknowledge: Callable[[Chunk], None], *, end: End, on_delivered: OnDelivered,
         record: Recorder | None = None, gate: Gate | None = None, outage: Outage | None = None, degrade: Degrade | None = None,
+        on_published: OnPublished | None = None,
     ) -> None:  # fmt: skip
+        self._on_published = on_published
         self._outage = outage
         self._degrade = degrade
         self._gate = gate or Gate()
@@ -130,6 +132,8 @@ class Lane:
                     continue
                 deliveries = await self._publisher.publish(messages)
                 self._applied_chunks.remove(chunk)
+                if self._on_published is not None:
+                    self._on_published(messages)
             except Exception as error:
                 self._fail(error)
                 raise

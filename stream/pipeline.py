@@ -19,9 +19,12 @@ from features.index import ANSWER, OUTCOME_CODES, TIER_CODES, FirstAnswer, decod
 from features.layout import TRANSACTION
 from features.store import Observed
 from monitoring.metrics import Metrics
+from stream.answered import Answered
+from stream.control import CONTROL, Control, with_control
 from stream.dead_letter import dead_letter
 from stream.journal_ring import Answer
 from stream.records import Answers, Committed, Message, Record, TopicPartition
+from stream.scored import OnScored, Scored
 from stream.sources import Sources
 
 _SHARE_STEPS = 1 << 32
@@ -30,6 +33,8 @@ _encode = msgspec.json.Encoder().encode
 
 #: Chunks whose answers are known here before the decision index tells them.
 _RECENT_CHUNKS = 64
+#: More than are ever answered and not yet published; what became void in between is forgotten.
+_UNPUBLISHED_CHUNKS = 8
 
 
 class Store(Protocol):
@@ -109,27 +114,18 @@ class OutputTopics(NamedTuple):
     dead: str
 
 
-class Answered(NamedTuple):
-    """The answers of a chunk, one in each column for each transaction."""
-
-    probabilities: list[float]
-    outcomes: list[Outcome]
-    flags: list[int]
-    tiers: list[Tier]
-    reasons: dict[int, tuple[Reason, ...]]
-    """Of the rows that become alerts."""
-    releases: dict[int, str]
-    """What answered first, where it was not this worker's model; see `_release`."""
-
-
 class TransactionPipeline:
     """Answers every transaction of a chunk: a score (and an alert), or a dead letter."""
 
     def __init__(
         self, store: Store, scorer: Callable[[], Scorer], sources: Sources, rates: Rates, topics: OutputTopics, metrics: Metrics,
-        *, vector_share: float, reasons_budget_ms: float, past: Past | None = None,
+        *, vector_share: float, reasons_budget_ms: float, past: Past | None = None, control: Control | None = None,
+        on_scored: OnScored | None = None,
     ) -> None:  # fmt: skip
         self._past = past
+        self._control = control or Control()
+        self._on_scored = on_scored
+        self._unpublished: deque[tuple[list[Message], Scored]] = deque(maxlen=_UNPUBLISHED_CHUNKS)
         self._store = store
         self._scorer = scorer
         self._sources = sources
@@ -190,8 +186,9 @@ class TransactionPipeline:
         vectors = self._store.blind(batch)
         scored = scorer.score(vectors, tier=Tier.DEGRADED)
         outcomes = scorer.decide(scored, Tier.DEGRADED)
-        flags = batch.flags | np.uint16(FLAG_BITS[Flag.DEGRADED])
-        answers = Answered(scored.tolist(), outcomes, flags.tolist(), [Tier.DEGRADED] * len(kept), {}, {})
+        drawn = self._control.draw([t.transaction_id for t in transactions], scored, outcomes)
+        flags = with_control(batch.flags | np.uint16(FLAG_BITS[Flag.DEGRADED]), drawn)
+        answers = Answered(scored.tolist(), outcomes, flags.tolist(), [Tier.DEGRADED] * len(kept), {}, {}, drawn)
         alerted = [i for i, outcome in enumerate(outcomes) if outcome != "approve"]
         if alerted:
             answers.reasons.update(zip(alerted, scorer.reasons(vectors[alerted], budget_ms=self._reasons_budget_ms), strict=True))
@@ -212,7 +209,9 @@ class TransactionPipeline:
         stages["fold"].observe(-now + (now := time.perf_counter()))
         scored = scorer.score(observed.vectors)
         outcomes = scorer.decide(scored, Tier.FULL)
-        answers = Answered(scored.tolist(), outcomes, observed.flags.tolist(), [Tier.FULL] * len(outcomes), {}, {})
+        drawn = self._control.draw([t.transaction_id for t in transactions], scored, outcomes)
+        observed = observed._replace(flags=with_control(observed.flags, drawn))
+        answers = Answered(scored.tolist(), outcomes, observed.flags.tolist(), [Tier.FULL] * len(outcomes), {}, {}, drawn)
         stages["score"].observe(-now + (now := time.perf_counter()))
         self._note(batch, observed, answers, self._releases[_release(scorer)])
         if observed.duplicates:
@@ -225,7 +224,7 @@ class TransactionPipeline:
         stages["decide"].observe(time.perf_counter() - now)
         return messages
 
-    def _note(self, batch: Batch, observed: Observed, answers: "Answered", release: int) -> None:
+    def _note(self, batch: Batch, observed: Observed, answers: Answered, release: int) -> None:
         """Remember the first answers, here and in the decision index, for duplicates that come later."""
         table = np.zeros(len(answers.outcomes), ANSWER)
         table["tier"] = TIER_CODES[Tier.FULL]
@@ -238,7 +237,7 @@ class TransactionPipeline:
         self._store.answered(claims, sources, content)
         self._recent.append((sources, content))
 
-    def _repeat(self, observed: Observed, answers: "Answered") -> None:
+    def _repeat(self, observed: Observed, answers: Answered) -> None:
         """Give duplicates the first answer, without another alert; where it is lost, they keep one without state."""
         for row, duplicate in observed.duplicates.items():
             first = duplicate.first.answer or self._recent_answer(duplicate.first.source)
@@ -247,6 +246,7 @@ class TransactionPipeline:
                 continue
             answers.probabilities[row], answers.outcomes[row], answers.tiers[row] = first.probability, first.outcome, first.tier
             answers.flags[row] = first.flags | FLAG_BITS[Flag.DUPLICATE]
+            self._control.draw_again(answers.drawn, row, first)
             if duplicate.release:
                 answers.releases[row] = duplicate.release
 
@@ -303,7 +303,7 @@ class TransactionPipeline:
         scorer: Scorer, messages: list[Message],
     ) -> None:  # fmt: skip
         topics, now_ms = self._topics, time.time_ns() // 1_000_000
-        spec, reasons, releases, past = scorer.spec, answers.reasons, answers.releases, self._past
+        spec, reasons, releases, drawn, past = scorer.spec, answers.reasons, answers.releases, answers.drawn, self._past
         model, policy = _model_and_policy(_release(scorer))
         is_applied = observed.positions.size > 0
         positions, times = observed.positions.tolist(), batch.time_ms.tolist()
@@ -318,7 +318,8 @@ class TransactionPipeline:
             if is_applied:
                 vector = vectors[i * width : (i + 1) * width] if is_logged[i] and positions[i][0] >= 0 else b""
                 place = tuple(positions[i])
-                row = FeatureRow(transaction.transaction_id, TRANSACTION, flags, partition, offset, times[i], spec, place, vector)
+                noted = flags & ~CONTROL  # a row says what was applied, whatever is drawn
+                row = FeatureRow(transaction.transaction_id, TRANSACTION, noted, partition, offset, times[i], spec, place, vector)
                 messages.append(Message(topics.features, key, encode_row(row), partition))
             if past is not None and is_applied:
                 if past.is_answered(record):
@@ -341,6 +342,7 @@ class TransactionPipeline:
                 transaction_id=transaction.transaction_id, card_id=transaction.card_id, event_time_ms=times[i], scored_at_ms=now_ms,
                 probability=probability, decision=outcome, tier=tier, flags=flag_names(flags) if flags else (),
                 model=by[0], variant="champion", policy=by[1], spec=spec, source=(partition, offset),
+                control=True if i in drawn else None, control_p=drawn.get(i),
             )  # fmt: skip
             messages.append(Message(topics.scores, key, _encode(score), partition, (), offset))
             if i in reasons:
@@ -350,6 +352,18 @@ class TransactionPipeline:
                 )  # fmt: skip
                 messages.append(Message(topics.alerts, key, _encode(alert), partition, (), offset))
         self._count(answers, again)
+        if self._on_scored is not None:
+            others = again.keys() | observed.duplicates.keys()
+            if len(others) < len(records):
+                self._unpublished.append((messages, answers.scored(observed.vectors, batch.time_ms, model, others)))
+
+    def published(self, messages: Sequence[Message]) -> None:
+        """Tell of the first answers among the messages of a chunk, which were handed to the producer now."""
+        for place, (waiting, first) in enumerate(self._unpublished):
+            if waiting is messages and self._on_scored is not None:
+                del self._unpublished[place]
+                self._on_scored(first)
+                return
 
 
 def _release(scorer: Scorer) -> str:

@@ -211,6 +211,11 @@ class Positions:
             return None
         return min(position.append_ms for position in found) - _IDLE_MARGIN_MS
 
+    @property
+    def next_offsets(self) -> Mapping[TopicPartition, int]:
+        """The next to read of each partition of transactions, as committed."""
+        return {tp: offset for tp, offset in self._next.items() if tp.topic == self._topics[0]}
+
     async def hold(self) -> None:
         """Let records stay raw that may come again, of all partitions of transactions.
 
@@ -234,7 +239,7 @@ class Positions:
         Raises:
             Unavailable: Redis does not answer.
         """
-        mine = {tp: offset for tp, offset in self._next.items() if tp.topic == self._topics[0]}
+        mine = self.next_offsets
         now_ms = time.time_ns() // 1_000_000 - _IDLE_MARGIN_MS
         idle = {tp: mine[tp] for tp, lag in lags(mine).items() if lag == 0}
         if idle:

@@ -83,6 +83,9 @@ Recorder = Callable[[Sequence[Message]], Awaitable[bool]]
 """Records answers before they are published. False: they are not ours any more and must not be published. May raise
 `Unavailable`."""
 
+OnPublished = Callable[[Sequence[Message]], None]
+"""Told of what a pipeline returned for a chunk, the very same object, when it has been handed to the producer."""
+
 OnCommitted = Callable[[Mapping[TopicPartition, int]], None]
 """Told of the offsets (the next to read) that the broker has accepted."""
 

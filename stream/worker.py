@@ -24,7 +24,7 @@ from stream.health import HealthServer, State
 from stream.lane import Lane
 from stream.outage import Outage
 from stream.publisher import Publisher, new_producer
-from stream.records import BeforeCommit, Degrade, OnAssigned, OnCommitted, Process, Recorder, TopicPartition
+from stream.records import BeforeCommit, Degrade, OnAssigned, OnCommitted, OnPublished, Process, Recorder, TopicPartition
 from stream.self_check import check_private_names
 from stream.topic_admin import check_start
 from stream.topic_identity import TopicIdentity
@@ -56,7 +56,21 @@ class WorkerSettings(NamedTuple):
 
 Lags = Callable[[Mapping[TopicPartition, int]], Mapping[TopicPartition, int]]
 """Records behind the log's end from given offsets, where known."""
-Beside = Callable[[Publisher, Lags], Coroutine[Any, Any, None]]
+
+
+class Insight(NamedTuple):
+    """What a worker knows of itself, for the work beside the chunks."""
+
+    lags: Lags
+    partitions: Callable[[], list[int]]
+    """Of transactions, assigned now."""
+    problem: Callable[[], str]
+    """The watchdog's finding; empty: none."""
+    address: str
+    """`http://host:port` of /healthz and /metrics."""
+
+
+Beside = Callable[[Publisher, Insight], Coroutine[Any, Any, None]]
 """Goes on until it is cancelled."""
 
 
@@ -70,6 +84,8 @@ class Pipelines(NamedTuple):
     on_committed: OnCommitted | None = None
     record: Recorder | None = None
     """Of answers to transactions, before they are published."""
+    published: OnPublished | None = None
+    """Told of answers to transactions, once they are handed to the producer."""
     gate: Gate | None = None
     """What is passed while a chunk is applied."""
     outage: Outage | None = None
@@ -132,6 +148,7 @@ class _Worker:
         self._refresh_more: Callable[[], None] | None = None
         self._app: Any = None
         self._watchdog: Watchdog | None = None
+        self._address = ""
 
     async def run(self, build: Build) -> int:
         with self._listening_to_signals():
@@ -148,7 +165,8 @@ class _Worker:
         self._watchdog = self._new_watchdog()
         health = HealthServer(self._state, self._refresh, self._metrics.exposition)
         port = await health.start(bind=self._settings.bind, port=self._settings.port)
-        log.info("worker_starts", health=f"http://{self._settings.bind}:{port}/healthz", group=self._settings.group)
+        self._address = f"http://{self._settings.bind}:{port}"
+        log.info("worker_starts", health=f"{self._address}/healthz", group=self._settings.group)
         beside: list[asyncio.Task[None]] = []
         try:
             self._watchdog.start()
@@ -176,7 +194,7 @@ class _Worker:
     async def _consume(self, beside: list[asyncio.Task[None]], pipelines: Pipelines) -> None:
         await self._app.start()
         if pipelines.beside is not None:
-            work = asyncio.create_task(pipelines.beside(Publisher(self._app.producer.client), self._lags))
+            work = asyncio.create_task(pipelines.beside(Publisher(self._app.producer.client), self._insight()))
             work.add_done_callback(self._beside_ended)
             beside.append(work)
         gc.collect()
@@ -223,7 +241,9 @@ class _Worker:
         )
         for topic, process in zip(self._topics, (pipelines.transactions, pipelines.labels), strict=True):
             channel = app.topic(topic, key_type=None, value_type=None, key_serializer="raw", value_serializer="raw")
-            answering = {"record": pipelines.record, "outage": pipelines.outage, "degrade": pipelines.degrade}
+            answering = {
+                "record": pipelines.record, "outage": pipelines.outage, "degrade": pipelines.degrade, "on_published": pipelines.published,
+            }  # fmt: skip
             options = {"gate": pipelines.gate} | (answering if topic == self._topics[0] else {})
             app.agent(channel, name=topic)(self._agent(process, options))
         return app
@@ -269,6 +289,14 @@ class _Worker:
             is_coordinator_gone=health.has_ended,
             oldest_chunk_s=min((flow.oldest_s for flow in consumer.flows.values() if flow.oldest_s is not None), default=None),
         )
+
+    def _insight(self) -> Insight:
+        return Insight(self._lags, self._partitions, lambda: self._state().problem or "", self._address)
+
+    def _partitions(self) -> list[int]:
+        consumer = self._consumer()
+        assigned = consumer.assignment() if consumer is not None and consumer.is_assigned else ()
+        return sorted(tp.partition for tp in assigned if tp.topic == self._topics[0])
 
     def _lags(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         consumer = self._consumer()
