@@ -91,7 +91,7 @@ def records_of(values: Sequence[bytes | None], *, topic: str = TRANSACTIONS, fir
 class Run:
     """One worker's pipelines; several may share a log."""
 
-    def __init__(self, log: MemoryLog | None = None, *, vector_share: float = 1.0) -> None:
+    def __init__(self, log: MemoryLog | None = None, *, vector_share: float = 1.0, **options) -> None:
         self.log = log or MemoryLog()
         self.store = FeatureStore(self.log, Keys("weir:", SPEC), SETTINGS, RATES)
         self.sources = Sources(self.store)
@@ -99,7 +99,7 @@ class Run:
         self.scorer = TinyScorer()
         self.transactions = TransactionPipeline(
             self.store, lambda: self.scorer, self.sources, RATES, TOPICS, self.metrics, vector_share=vector_share,
-            reasons_budget_ms=ScoringSettings().reasons_budget_ms,
+            reasons_budget_ms=ScoringSettings().reasons_budget_ms, **options,
         )  # fmt: skip
         keys = Keys("weir:", SPEC)
         self.labels = LabelPipeline(self.store, self.sources, SPEC, LABEL_TOPICS, self.metrics, MemoryParked(self.log, keys))
@@ -113,6 +113,7 @@ class Run:
             for chunk in chunks:
                 pipeline = self.labels if chunk and chunk[0].topic == LABELS else self.transactions
                 found.append((await pipeline.process(chunk))())
+                self.transactions.published(found[-1])
                 await self.store.note_answers()  # as before a commit
             await self.store.close()
             return found

@@ -35,7 +35,7 @@ async def turns():
         await asyncio.sleep(0)
 
 
-def run(items, process, check):
+def run(items, process, check, **options):
     """Serve `items`; `check(acknowledged, deliveries, ended)` is awaited in the middle of it."""
 
     async def main():
@@ -46,6 +46,7 @@ def run(items, process, check):
             acknowledged.append,
             end=lambda code, reason, **_: ended.append((code, reason)),
             on_delivered=lambda *_: None,
+            **options,
         )
         serving = asyncio.create_task(lane.serve(stream_of(items, over)))
         await turns()
@@ -87,6 +88,27 @@ def test_the_next_chunk_goes_to_the_store_before_the_one_that_came_back_is_answe
         assert steps == ["apply 0", "apply 1", "answer 0", "answer 1"]
 
     run(chunks(2), process, check)
+
+
+def test_only_what_was_handed_to_the_producer_is_told_as_published():
+    told, made = [], []
+
+    async def process(records):
+        def answer():
+            made.append(list(records))
+            return made[-1]
+
+        return answer
+
+    async def record(messages):
+        return messages != [1]  # another worker's now
+
+    async def check(acknowledged, deliveries, ended):
+        assert [messages[0] for messages in told] == [0, 2]
+        assert told[0] is made[0]
+        assert told[1] is made[2]
+
+    run(chunks(3), process, check, record=record, on_published=told.append)
 
 
 def test_a_failed_delivery_ends_the_process_and_acknowledges_nothing():
