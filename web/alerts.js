@@ -9,7 +9,11 @@ import { address } from "./router.js";
 const MOST = 50;
 const MOST_REASONS = 3;
 const SPOKEN_EVERY_MS = 10_000;
-const DECISIONS = { decline: { state: "alarm", word: "Decline" }, review: { state: "attention", word: "Review" }, approve: { state: "well", word: "Approve" } };
+const DECISIONS = {
+  decline: { state: "alarm", word: "Decline" },
+  review: { state: "attention", word: "Review" },
+  approve: { state: "well", word: "Approve" },
+};
 
 /** Return the badge of a decision. */
 export function decision(outcome) {
@@ -20,22 +24,74 @@ export function decision(outcome) {
 const keyOf = (alert) => `${alert.transaction_id} ${alert.event_time_ms}`;
 
 function item(alert) {
-  return element("li", { class: `alert is-${DECISIONS[alert.decision]?.state}` },
-    element("div", { class: "alert-head" }, decision(alert.decision),
-      element("a", { class: "alert-what", href: address("transaction", alert.transaction_id) }, element("strong", {}, alert.amount), ` at ${alert.merchant_id}`),
-      element("span", { class: "alert-when" }, moment(alert.at_ms))),
-    alert.reasons.length > 0 && element("ul", { class: "reasons" }, alert.reasons.slice(0, MOST_REASONS).map((reason) => element("li", {}, reason.text))),
-    element("p", { class: "alert-foot" }, `Fraud probability ${share(alert.probability)} · card ${alert.card_id}`));
+  return element(
+    "li",
+    { class: `alert is-${DECISIONS[alert.decision]?.state}` },
+    element(
+      "div",
+      { class: "alert-head" },
+      decision(alert.decision),
+      element(
+        "a",
+        { class: "alert-what", href: address("transaction", alert.transaction_id) },
+        element("strong", {}, alert.amount),
+        ` at ${alert.merchant_id}`,
+      ),
+      element("span", { class: "alert-when" }, moment(alert.at_ms)),
+    ),
+    alert.reasons.length > 0 &&
+      element(
+        "ul",
+        { class: "reasons" },
+        alert.reasons.slice(0, MOST_REASONS).map((reason) => element("li", {}, reason.text)),
+      ),
+    element("p", { class: "alert-foot" }, `Fraud probability ${share(alert.probability)} · card ${alert.card_id}`),
+  );
 }
 
 /** The list of alerts: {node, fill(alerts), add(alert), close()}. */
 export function alertList(spoken) {
   const list = element("ol", { class: "alerts", id: "alerts" });
-  const held = element("button", { type: "button", class: "held", hidden: true, onclick: () => { isPaused = false; showPause(); release(); } });
-  const pause = element("button", { type: "button", class: "quiet", "aria-pressed": "false", onclick: () => { isPaused = !isPaused; showPause(); if (!isPaused) release(); } }, "Pause");
-  const empty = element("div", {}, emptiness("No alert in sight.", "Alerts appear here as workers mark transactions for review or decline them. `weir demo` streams some within minutes."));
-  const node = element("section", { class: "panel alerts-panel", "aria-labelledby": "alerts-title" },
-    element("div", { class: "panel-head" }, element("h2", { id: "alerts-title" }, "Last alerts"), pause), held, list, empty);
+  const held = element("button", {
+    type: "button",
+    class: "held",
+    hidden: true,
+    onclick: () => {
+      isPaused = false;
+      showPause();
+      release();
+    },
+  });
+  const pause = element(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      "aria-pressed": "false",
+      onclick: () => {
+        isPaused = !isPaused;
+        showPause();
+        if (!isPaused) release();
+      },
+    },
+    "Pause",
+  );
+  const empty = element(
+    "div",
+    {},
+    emptiness(
+      "No alert in sight.",
+      "Alerts appear here as workers mark transactions for review or decline them. `weir demo` streams some within minutes.",
+    ),
+  );
+  const node = element(
+    "section",
+    { class: "panel alerts-panel", "aria-labelledby": "alerts-title" },
+    element("div", { class: "panel-head" }, element("h2", { id: "alerts-title" }, "Last alerts"), pause),
+    held,
+    list,
+    empty,
+  );
   const known = new Set();
   const waiting = [];
   let isPaused = false;
@@ -48,7 +104,11 @@ export function alertList(spoken) {
   };
   const showHeld = () => {
     held.hidden = !waiting.length;
-    if (waiting.length) say(held, `${waiting.length > MOST ? `More than ${MOST} new alerts` : plural(waiting.length, "new alert")}, held while you read. Show`);
+    if (waiting.length)
+      say(
+        held,
+        `${waiting.length > MOST ? `More than ${MOST} new alerts` : plural(waiting.length, "new alert")}, held while you read. Show`,
+      );
   };
 
   function release() {
@@ -67,8 +127,13 @@ export function alertList(spoken) {
     else release();
   }
 
-  list.addEventListener("pointerenter", () => { isReading = true; });
-  list.addEventListener("pointerleave", () => { isReading = false; if (!isPaused) beforePaint(list, arrive); });
+  list.addEventListener("pointerenter", () => {
+    isReading = true;
+  });
+  list.addEventListener("pointerleave", () => {
+    isReading = false;
+    if (!isPaused) beforePaint(list, arrive);
+  });
   list.addEventListener("focusout", () => beforePaint(list, arrive));
 
   const timer = setInterval(() => {

@@ -26,24 +26,63 @@ function sentenceOf(points) {
 
 function plot(points) {
   const largest = Math.max(...points.map((point) => point.n));
-  return drawing("svg", { class: "calibration", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Calibration. ${sentenceOf(points)}` },
+  return drawing(
+    "svg",
+    { class: "calibration", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Calibration. ${sentenceOf(points)}` },
     DECADES.map((value) => [
-      drawing("line", { class: "grid", x1: x(value), x2: x(value), y1: y(LOW), y2: y(1) }), drawing("line", { class: "grid", x1: x(LOW), x2: x(1), y1: y(value), y2: y(value) }),
-      drawing("text", { x: x(value), y: HEIGHT - FOOT + 22, "text-anchor": "middle" }, share(value)), drawing("text", { x: LEFT - 14, y: y(value) + 4, "text-anchor": "end" }, share(value)),
+      drawing("line", { class: "grid", x1: x(value), x2: x(value), y1: y(LOW), y2: y(1) }),
+      drawing("line", { class: "grid", x1: x(LOW), x2: x(1), y1: y(value), y2: y(value) }),
+      drawing("text", { x: x(value), y: HEIGHT - FOOT + 22, "text-anchor": "middle" }, share(value)),
+      drawing("text", { x: LEFT - 14, y: y(value) + 4, "text-anchor": "end" }, share(value)),
     ]),
     drawing("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "mean probability"),
     drawing("line", { class: "ideal", x1: x(LOW), y1: y(LOW), x2: x(1), y2: y(1) }),
-    points.map((point) => drawing("circle", { class: point.share > 0 ? "point" : "point is-none", cx: x(point.mean_p), cy: y(point.share), r: 4 + 5 * Math.sqrt(point.n / largest) }, drawing("title", {}, `said ${share(point.mean_p)}, was ${share(point.share)}, ${count(point.n)} transactions`))));
+    points.map((point) =>
+      drawing(
+        "circle",
+        {
+          class: point.share > 0 ? "point" : "point is-none",
+          cx: x(point.mean_p),
+          cy: y(point.share),
+          r: 4 + 5 * Math.sqrt(point.n / largest),
+        },
+        drawing("title", {}, `said ${share(point.mean_p)}, was ${share(point.share)}, ${count(point.n)} transactions`),
+      ),
+    ),
+  );
 }
 
 /** The panel: {node, set(points)}. */
 export function calibrationPanel() {
   const body = element("div");
-  const node = element("section", { class: "panel", "aria-labelledby": "calibration-title" }, element("div", { class: "panel-head" }, element("h2", { id: "calibration-title" }, "Calibration", element("span", { class: "unit" }, " share that was fraud"))), body);
+  const node = element(
+    "section",
+    { class: "panel", "aria-labelledby": "calibration-title" },
+    element(
+      "div",
+      { class: "panel-head" },
+      element("h2", { id: "calibration-title" }, "Calibration", element("span", { class: "unit" }, " share that was fraud")),
+    ),
+    body,
+  );
   return {
     node,
     set(points) {
-      replace(body, points.length ? [element("p", { class: "chart-sentence" }, sentenceOf(points)), element("ul", { class: "legend" }, element("li", { class: "key is-limit" }, "said and was are equal"), element("li", { class: "key is-dot" }, "a tenth of the predicted fraud")), plot(points)] : emptiness("No day is mature yet.", "Calibration needs days whose labels have come."));
+      replace(
+        body,
+        points.length
+          ? [
+              element("p", { class: "chart-sentence" }, sentenceOf(points)),
+              element(
+                "ul",
+                { class: "legend" },
+                element("li", { class: "key is-limit" }, "said and was are equal"),
+                element("li", { class: "key is-dot" }, "a tenth of the predicted fraud"),
+              ),
+              plot(points),
+            ]
+          : emptiness("No day is mature yet.", "Calibration needs days whose labels have come."),
+      );
     },
   };
 }

@@ -59,13 +59,20 @@ function rule(plot, { value, text, axis = "y", isStrong = false }) {
     const gap = 4 * devicePixelRatio;
     const isHigh = place - top < 20 * devicePixelRatio;
     ctx.textBaseline = isHigh ? "top" : "bottom";
-    if (axis === "y") ctx.fillText(text, left + width - gap, place + (isHigh ? gap : -gap));
-    else {
+    let [x, y] = [left + width - gap, place + (isHigh ? gap : -gap)];
+    if (axis === "x") {
       const isRight = place + ctx.measureText(text).width + 2 * gap > left + width;
       ctx.textAlign = isRight ? "right" : "left";
       ctx.textBaseline = "top";
-      ctx.fillText(text, place + (isRight ? -gap : gap), top + gap);
+      [x, y] = [place + (isRight ? -gap : gap), top + gap];
     }
+    // A halo keeps the words apart from the line that they may cross.
+    ctx.setLineDash([]);
+    ctx.lineJoin = "round";
+    ctx.lineWidth = 4 * devicePixelRatio;
+    ctx.strokeStyle = colour("surface");
+    ctx.strokeText(text, x, y);
+    ctx.fillText(text, x, y);
   }
   ctx.restore();
 }
@@ -101,7 +108,7 @@ function axisOf(side, format, extra) {
  * @param {object} about
  *   title, unit; `lines`: [{label, role, isDashed, isDotted, isEdge, format}] in the order of the data's rows;
  *   `bands`: [[upper line, lower line]] places in `lines`; `format(value)` of the vertical axis; `height`;
- *   `x`: {isTime, format(value, step)}; `low`, `high`: fixed ends of the vertical axis; `isNear`: it begins near the lowest value; `level`: heading level.
+ *   `x`: {isTime, format(value, step)}; `low`, `high`: fixed ends of the vertical axis; `isNear`: it begins near the lowest value; `least`: its end when all is zero; `level`: heading level.
  * @returns {{node, set, close}} `set(data, {sentence, limits, hatched, marks})` with data [xs, ...rows].
  */
 export function chart(about) {
@@ -109,11 +116,23 @@ export function chart(about) {
   const plotBox = element("div", { class: "plot", role: "img", "aria-label": title, style: { height: `${about.height ?? 200}px` } });
   const sentence = element("p", { class: "chart-sentence" });
   const readout = element("p", { class: "chart-readout", "aria-hidden": "true" });
-  const keys = lines.filter((line) => !line.isEdge).map((line) => element("li", { class: `key is-${line.role}${line.isDashed ? " is-dashed" : ""}` }, line.label));
-  const legend = element("ul", { class: "legend" }, keys, about.bandLabel && element("li", { class: "key is-band" }, about.bandLabel), about.hatchLabel && element("li", { class: "key is-hatched" }, about.hatchLabel));
-  const node = element("figure", { class: "chart" },
+  const keys = lines
+    .filter((line) => !line.isEdge)
+    .map((line) => element("li", { class: `key is-${line.role}${line.isDashed ? " is-dashed" : ""}` }, line.label));
+  const legend = element(
+    "ul",
+    { class: "legend" },
+    keys,
+    about.bandLabel && element("li", { class: "key is-band" }, about.bandLabel),
+    about.hatchLabel && element("li", { class: "key is-hatched" }, about.hatchLabel),
+  );
+  const node = element(
+    "figure",
+    { class: "chart" },
     element("figcaption", {}, element(about.level ?? "h3", {}, title, unit && element("span", { class: "unit" }, ` ${unit}`)), sentence),
-    element("div", { class: "chart-keys" }, legend, readout), plotBox);
+    element("div", { class: "chart-keys" }, legend, readout),
+    plotBox,
+  );
 
   let plot = null;
   let shown = { limits: [], hatched: null, marks: [] };
@@ -123,7 +142,9 @@ export function chart(about) {
   function reading(u) {
     const place = u.cursor.idx;
     if (place === null || place === undefined) return say(readout, "");
-    const values = lines.map((line, row) => (line.isEdge || u.data[row + 1][place] === null ? null : `${line.label} ${(line.format ?? format)(u.data[row + 1][place])}`));
+    const values = lines.map((line, row) =>
+      line.isEdge || u.data[row + 1][place] === null ? null : `${line.label} ${(line.format ?? format)(u.data[row + 1][place])}`,
+    );
     say(readout, `${about.x?.read?.(u.data[0][place]) ?? formatX(u.data[0][place], 1000)} · ${values.filter(Boolean).join(" · ")}`);
   }
 
@@ -132,18 +153,25 @@ export function chart(about) {
     const top = about.high ?? Math.max(high ?? 0, ...limits) * 1.12;
     // Near: shares that lie close together get the room; the axis says where it begins.
     const bottom = about.isNear && low > 0 ? Math.max(0, Math.floor((low - 0.05) * 10) / 10) : 0;
-    return [about.low ?? bottom, top > 0 ? top : 1];
+    return [about.low ?? bottom, top > 0 ? top : (about.least ?? 1)];
   }
 
   function make(width, data) {
     const options = {
-      width, height: about.height ?? 200, ms: 1, padding: [10, 8, 0, 0],
+      width,
+      height: about.height ?? 200,
+      ms: 1,
+      padding: [10, 20, 0, 0],
       tzDate: (ts) => uPlot.tzDate(new Date(ts), "Etc/UTC"),
       legend: { show: false },
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
       scales: { x: { time: isTime, range: about.x?.range }, y: { range } },
       axes: [
-        axisOf(2, (u, splits, _axis, _space, step) => splits.map((value) => formatX(value, step)), { size: 30, space: about.x?.space ?? 56, splits: about.x?.splits }),
+        axisOf(2, (u, splits, _axis, _space, step) => splits.map((value) => formatX(value, step)), {
+          size: 30,
+          space: about.x?.space ?? 56,
+          splits: about.x?.splits,
+        }),
         axisOf(3, (u, splits) => splits.map((value) => format(value)), { size: about.axisWidth ?? 56, space: 36 }),
       ],
       series: [{}, ...lines.map(seriesOf)],
@@ -157,10 +185,12 @@ export function chart(about) {
     plot = new uPlot(options, data, plotBox);
   }
 
-  const resized = new ResizeObserver(() => beforePaint(resized, () => {
-    const width = plotBox.clientWidth;
-    if (plot && width && width !== plot.width) plot.setSize({ width, height: about.height ?? 200 });
-  }));
+  const resized = new ResizeObserver(() =>
+    beforePaint(resized, () => {
+      const width = plotBox.clientWidth;
+      if (plot && width && width !== plot.width) plot.setSize({ width, height: about.height ?? 200 });
+    }),
+  );
   resized.observe(plotBox);
   const endTheme = onChange(() => plot?.redraw(true));
 

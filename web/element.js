@@ -38,10 +38,11 @@ const waiting = new Map();
 
 /** Run `work` before the next paint, once for each `key` however often it is asked for. */
 export function beforePaint(key, work) {
-  if (!waiting.size) requestAnimationFrame(() => {
-    const jobs = [...waiting.values()];
-    waiting.clear();
-    for (const job of jobs) job();
-  });
+  if (!waiting.size)
+    requestAnimationFrame(() => {
+      const jobs = [...waiting.values()];
+      waiting.clear();
+      for (const job of jobs) job();
+    });
   waiting.set(key, work);
 }

@@ -6,6 +6,9 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 export const UNKNOWN = "–";
+// Between a number and its unit no line breaks.
+const GAP = "\u00a0";
+const SUPERSCRIPTS = { "+": "", "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
 function decimals(value, digits) {
   return value.toLocaleString(LOCALE, { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -18,12 +21,15 @@ export function count(value) {
   return isKnown(value) ? WHOLE.format(value) : UNKNOWN;
 }
 
-/** Three significant digits, never an exponent within reason: 0.03456 -> "0.0346", 123456 -> "123,456". */
+/** Three significant digits, with a power of ten only where it must be: 0.03456 -> "0.0346", 123456 -> "123,456". */
 export function figure(value, digits = 3) {
   if (!isKnown(value)) return UNKNOWN;
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e9 || size < 1e-5) return value.toExponential(1).replace("e", " × 10^").replace("^+", "^");
+  if (size >= 1e9 || size < 1e-5) {
+    const [digit, power] = value.toExponential(1).split("e");
+    return `${digit} × 10${[...power].map((one) => SUPERSCRIPTS[one]).join("")}`;
+  }
   if (size >= 10 ** (digits - 1)) return WHOLE.format(value);
   return value.toLocaleString(LOCALE, { maximumSignificantDigits: digits });
 }
@@ -33,18 +39,18 @@ export function share(value) {
   if (!isKnown(value)) return UNKNOWN;
   const percent = value * 100;
   const size = Math.abs(percent);
-  if (size === 0) return "0 %";
-  if (size >= 99.95) return `${decimals(percent, 0)} %`;
-  if (size >= 1) return `${decimals(percent, 1)} %`;
-  return `${percent.toLocaleString(LOCALE, { maximumSignificantDigits: 2 })} %`;
+  if (size === 0) return `0${GAP}%`;
+  if (size >= 99.95) return `${decimals(percent, 0)}${GAP}%`;
+  if (size >= 1) return `${decimals(percent, 1)}${GAP}%`;
+  return `${percent.toLocaleString(LOCALE, { maximumSignificantDigits: 2 })}${GAP}%`;
 }
 
 /** A share on an axis or beside a bar: whole per cents, small ones as "< 0.1 %". */
 export function percent(value) {
   if (!isKnown(value)) return UNKNOWN;
-  if (value > 0 && value < 0.001) return "< 0.1 %";
+  if (value > 0 && value < 0.001) return `< 0.1${GAP}%`;
   const size = Math.abs(value * 100);
-  return `${decimals(value * 100, size === 0 || size >= 10 || Number.isInteger(Math.round(size * 1e6) / 1e6) ? 0 : 1)} %`;
+  return `${decimals(value * 100, size === 0 || size >= 10 || Number.isInteger(Math.round(size * 1e6) / 1e6) ? 0 : 1)}${GAP}%`;
 }
 
 /** An index such as PSI: 0.2314 -> "0.231", always three decimals, so that columns align. */
@@ -54,24 +60,24 @@ export function index(value) {
 
 /** Transactions per second: "1,012 /s", "8.4 /s". */
 export function rate(value) {
-  return isKnown(value) ? `${value >= 10 || value === 0 ? WHOLE.format(value) : decimals(value, 1)} /s` : UNKNOWN;
+  return isKnown(value) ? `${value >= 10 || value === 0 ? WHOLE.format(value) : decimals(value, 1)}${GAP}/s` : UNKNOWN;
 }
 
 /** Milliseconds: "8.4 ms", "34 ms", "1.2 s". */
 export function latency(value) {
   if (!isKnown(value)) return UNKNOWN;
-  if (value >= 1000) return `${decimals(value / 1000, 1)} s`;
-  return `${decimals(value, value < 10 ? 1 : 0)} ms`;
+  if (value >= 1000) return `${decimals(value / 1000, 1)}${GAP}s`;
+  return `${decimals(value, value < 10 ? 1 : 0)}${GAP}ms`;
 }
 
 /** A length of time in its largest sensible unit: "5 s", "3 min", "2 h", "4 days". */
 export function duration(length_ms) {
   if (!isKnown(length_ms)) return UNKNOWN;
   const size = Math.abs(length_ms);
-  if (size < MINUTE_MS) return `${Math.round(size / 1000)} s`;
-  if (size < HOUR_MS) return `${Math.round(size / MINUTE_MS)} min`;
-  if (size < 2 * DAY_MS) return `${Math.round(size / HOUR_MS)} h`;
-  return `${Math.round(size / DAY_MS)} days`;
+  if (size < MINUTE_MS) return `${Math.round(size / 1000)}${GAP}s`;
+  if (size < HOUR_MS) return `${Math.round(size / MINUTE_MS)}${GAP}min`;
+  if (size < 2 * DAY_MS) return `${Math.round(size / HOUR_MS)}${GAP}h`;
+  return `${Math.round(size / DAY_MS)}${GAP}days`;
 }
 
 /** A moment as seen from `now_ms`: "just now", "12 s ago", "in 3 min". */
@@ -120,14 +126,14 @@ export function exponent(currency) {
 export function money(amount_minor, currency) {
   if (!isKnown(amount_minor)) return UNKNOWN;
   const digits = exponent(currency);
-  return `${decimals(amount_minor / 10 ** digits, digits)} ${currency}`;
+  return `${decimals(amount_minor / 10 ** digits, digits)}${GAP}${currency}`;
 }
 
 /** Money of many transactions, without the cents: "12,346 EUR"; above a million "1.23 m EUR". */
 export function sum(amount_minor, currency) {
   if (!isKnown(amount_minor)) return UNKNOWN;
   const amount = amount_minor / 10 ** exponent(currency);
-  return Math.abs(amount) >= 1e6 ? `${decimals(amount / 1e6, 2)} m ${currency}` : `${WHOLE.format(amount)} ${currency}`;
+  return Math.abs(amount) >= 1e6 ? `${decimals(amount / 1e6, 2)}${GAP}m ${currency}` : `${WHOLE.format(amount)}${GAP}${currency}`;
 }
 
 const COUNTRY_LETTERS = 26;
@@ -136,13 +142,14 @@ const COUNTRY_LETTERS = 26;
 export function quantity(value, unit, currency = "", name = "") {
   if (!isKnown(value)) return "missing";
   if (unit === "minor units") return currency ? money(Math.round(value), currency) : `${figure(value)} minor units`;
-  if (unit === "s") return value < 1 ? "0 s" : duration(value * 1000);
+  if (unit === "s") return value < 1 ? `0${GAP}s` : duration(value * 1000);
+  if (unit === "share" || unit === "probability") return share(value);
   if (unit === "0 or 1") return value ? "yes" : "no";
   if (unit === "code") {
     if (name !== "event_country") return String(Math.round(value));
     return String.fromCharCode(65 + Math.floor(value / COUNTRY_LETTERS), 65 + (value % COUNTRY_LETTERS));
   }
-  if (unit === "ratio") return `${figure(value)} ×`;
+  if (unit === "ratio") return `${figure(value)}${GAP}×`;
   if (unit === "1" || unit === "" || unit === "estimated number" || unit === "decayed count") return figure(value);
   return `${figure(value)} ${unit === "transactions" ? "" : unit}`.trim();
 }

@@ -18,8 +18,17 @@ function statusPanel() {
   const headline = element("p", { class: "headline" }, "Looking…");
   const mark = element("span", { class: "headline-sign" });
   const found = element("div", { class: "changes" });
-  const node = element("section", { class: "panel status", "aria-labelledby": "status-title" },
-    element("div", { class: "status-main" }, mark, element("div", {}, element("h1", { id: "status-title", tabindex: -1, class: "kicker" }, "Is it well?"), headline)), found);
+  const node = element(
+    "section",
+    { class: "panel status", "aria-labelledby": "status-title" },
+    element(
+      "div",
+      { class: "status-main" },
+      mark,
+      element("div", {}, element("h1", { id: "status-title", tabindex: -1, class: "kicker" }, "Is it well?"), headline),
+    ),
+    found,
+  );
   return {
     node,
     set(status) {
@@ -48,11 +57,23 @@ function figuresPanel() {
   };
   const bar = drawing("svg", { class: "mix", viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" });
   const beside = element("p", { class: "beside-line" });
-  const node = element("section", { class: "panel", "aria-labelledby": "now-title" },
+  const node = element(
+    "section",
+    { class: "panel", "aria-labelledby": "now-title" },
     element("div", { class: "panel-head" }, element("h2", { id: "now-title" }, "Now"), element("p", { class: "quiet-text", id: "newest" })),
-    element("dl", { class: "figures" }, cell("rate", "Scored", "last 5 s"), cell("p50", "Half within", "append to answer"), cell("p99", "99 of 100 within", "append to answer"), cell("lag", "Waiting", "records")),
-    element("h3", {}, "Decisions", element("span", { class: "unit" }, " a minute")), bar,
-    element("dl", { class: "figures is-small" }, cell("approve", "Approved"), cell("review", "Review"), cell("decline", "Declined")), beside);
+    element(
+      "dl",
+      { class: "figures" },
+      cell("rate", "Scored", "last 5 s"),
+      cell("p50", "Half within", "append to answer"),
+      cell("p99", "99 of 100 within", "append to answer"),
+      cell("lag", "Waiting", "records"),
+    ),
+    element("h3", {}, "Decisions", element("span", { class: "unit" }, " a minute")),
+    bar,
+    element("dl", { class: "figures is-small" }, cell("approve", "Approved"), cell("review", "Review"), cell("decline", "Declined")),
+    beside,
+  );
   const put = (key, text, hint) => {
     say(cells.get(key).value, text);
     if (hint !== undefined) say(cells.get(key).beside, hint);
@@ -68,15 +89,20 @@ function figuresPanel() {
       put("lag", count(live.lag));
       for (const key of ["approve", "review", "decline"]) put(key, count(decisions[key]), total ? share(decisions[key] / total) : "");
       let from = 0;
-      replace(bar, ["approve", "review", "decline"].map((key) => {
-        const width = total ? (100 * decisions[key]) / total : 0;
-        const part = drawing("rect", { class: `mix-${key}`, x: from, y: 0, width: decisions[key] ? Math.max(width, 0.8) : 0, height: 4 });
-        from += width;
-        return part;
-      }));
-      const others = [...Object.entries(live.tiers).filter(([tier]) => tier !== "full"), ...Object.entries(live.flags)].filter(([, n]) => n > 0);
-      const texts = others.map(([name, n]) => `${name.replaceAll("_", " ")} ${figure(n)}`);
-      if (live.dead_letters_per_min) texts.push(`dead letters ${figure(live.dead_letters_per_min)}`);
+      replace(
+        bar,
+        ["approve", "review", "decline"].map((key) => {
+          const width = total ? (100 * decisions[key]) / total : 0;
+          const part = drawing("rect", { class: `mix-${key}`, x: from, y: 0, width: decisions[key] ? Math.max(width, 0.8) : 0, height: 4 });
+          from += width;
+          return part;
+        }),
+      );
+      const others = [...Object.entries(live.tiers).filter(([tier]) => tier !== "full"), ...Object.entries(live.flags)].filter(
+        ([, n]) => n > 0,
+      );
+      const texts = others.map(([name, n]) => `${name.replaceAll("_", " ")} ${figure(n, 2)}`);
+      if (live.dead_letters_per_min) texts.push(`dead letters ${figure(live.dead_letters_per_min, 2)}`);
       say(beside, texts.length ? `Also, a minute: ${texts.join(" · ")}` : "");
       const newest = node.querySelector("#newest");
       say(newest, live.event_ms ? `newest event ${absolute(live.event_ms)}` : "");
@@ -88,8 +114,27 @@ const mean = (values) => values.reduce((total, value) => total + value, 0) / val
 
 /** The last ten minutes as charts; they grow by the events. */
 function historyCharts() {
-  const rates = chart({ title: "Transactions scored", unit: "a second", lines: [{ label: "rate", role: "subject" }], format: (value) => count(value), height: 168, x: { isTime: true, range: lastMinutes }, empty: "Nothing was scored in the last 10 minutes." });
-  const times = chart({ title: "Latency", unit: "ms, append to answer", lines: [{ label: "99 of 100", role: "subject" }, { label: "half", role: "beside" }], format: (value) => figure(value), height: 168, x: { isTime: true, range: lastMinutes }, empty: "Nothing was answered in the last 10 minutes." });
+  const rates = chart({
+    title: "Transactions scored",
+    unit: "a second",
+    lines: [{ label: "rate", role: "subject" }],
+    format: (value) => count(value),
+    height: 168,
+    x: { isTime: true, range: lastMinutes },
+    empty: "Nothing was scored in the last 10 minutes.",
+  });
+  const times = chart({
+    title: "Latency",
+    unit: "ms, append to answer",
+    lines: [
+      { label: "99 of 100", role: "subject" },
+      { label: "half", role: "beside" },
+    ],
+    format: (value) => figure(value),
+    height: 168,
+    x: { isTime: true, range: lastMinutes },
+    empty: "Nothing was answered in the last 10 minutes.",
+  });
   let rateRows = [];
   let timeRows = [];
   let newest_ms = 0;
@@ -105,10 +150,15 @@ function historyCharts() {
     const known = rateRows.map(([, value]) => value).filter((value) => value !== null);
     const p99 = timeRows.map(([, , value]) => value).filter((value) => value !== null);
     const over = limit === null ? 0 : p99.filter((value) => value > limit).length;
-    rates.set(known.length ? [0, 1].map((row) => rateRows.map((one) => one[row])) : [[], []],
-      { sentence: known.length ? `Between ${count(Math.min(...known))} and ${count(Math.max(...known))} a second in the last 10 minutes, ${count(mean(known))} on average.` : "" });
+    rates.set(known.length ? [0, 1].map((row) => rateRows.map((one) => one[row])) : [[], []], {
+      sentence: known.length
+        ? `Between ${count(Math.min(...known))} and ${count(Math.max(...known))} a second in the last 10 minutes, ${count(mean(known))} on average.`
+        : "",
+    });
     times.set(p99.length ? [0, 2, 1].map((row) => timeRows.map((one) => one[row])) : [[], [], []], {
-      sentence: p99.length ? `99 of 100 answers came within ${latency(p99.at(-1))} just now; at worst ${latency(Math.max(...p99))}.${limit === null ? "" : over ? ` Above the limit in ${share(over / p99.length)} of the time.` : " Always below the limit."}` : "",
+      sentence: p99.length
+        ? `99 of 100 answers came within ${latency(p99.at(-1))} just now; at worst ${latency(Math.max(...p99))}.${limit === null ? "" : over ? ` Above the limit in ${share(over / p99.length)} of the time.` : " Always below the limit."}`
+        : "",
       limits: limit === null ? [] : [{ value: limit, text: `limit ${latency(limit)}` }],
     });
   }
@@ -146,25 +196,46 @@ export function mount(view, _route, { feed, spoken }) {
   const alerts = alertList(spoken);
   const problem = element("div");
   const history = element("section", { class: "panel charts", "aria-label": "The last 10 minutes" }, charts.nodes);
-  replace(view, status.node, problem, element("div", { class: "live" }, alerts.node, element("div", { class: "live-side" }, figures.node, history), workers.node));
+  replace(
+    view,
+    status.node,
+    problem,
+    element("div", { class: "live" }, alerts.node, element("div", { class: "live-side" }, figures.node, history), workers.node),
+  );
 
   const now = (live) => {
     figures.set(live);
     workers.set(live.workers);
   };
-  const onLive = (event) => { now(event.detail); charts.add(event.detail); };
+  const onLive = (event) => {
+    now(event.detail);
+    charts.add(event.detail);
+  };
   const onAlert = (event) => alerts.add(event.detail);
-  const words = follow("status", STATUS_EVERY_MS, (found) => status.set(found), (error) => status.fail(error));
+  const words = follow(
+    "status",
+    STATUS_EVERY_MS,
+    (found) => status.set(found),
+    (error) => status.fail(error),
+  );
   // The whole picture once for each connection; from then on the events carry it.
   let isFilled = false;
-  const whole = follow("live", 30_000, (live) => {
-    replace(problem);
-    now(live);
-    charts.fill(live);
-    alerts.fill(live.alerts);
-    isFilled = true;
-  }, (error) => isFilled || replace(problem, failure(error)));
-  const onResumed = () => { whole.again(); words.again(); };
+  const whole = follow(
+    "live",
+    30_000,
+    (live) => {
+      replace(problem);
+      now(live);
+      charts.fill(live);
+      alerts.fill(live.alerts);
+      isFilled = true;
+    },
+    (error) => isFilled || replace(problem, failure(error)),
+  );
+  const onResumed = () => {
+    whole.again();
+    words.again();
+  };
   const onIncident = () => words.again();
   feed.addEventListener("live", onLive);
   feed.addEventListener("alert", onAlert);

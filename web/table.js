@@ -16,9 +16,31 @@ const ROWS_A_FRAME = 60;
 export function table(about) {
   const { columns, key, most = 0 } = about;
   const body = element("tbody");
-  const head = element("thead", {}, element("tr", {}, columns.map((column) => element("th", { scope: "col", class: column.isNumber ? "number" : null }, column.title))));
-  const grid = element("table", { class: about.isCards === false ? null : "cards" }, element("caption", { class: about.isCaptionSeen ? null : "unseen" }, about.caption), head, body);
-  const more = element("button", { type: "button", class: "quiet more", hidden: true, onclick: () => { isOpen = !isOpen; show(); } });
+  const head = element(
+    "thead",
+    {},
+    element(
+      "tr",
+      {},
+      columns.map((column) => element("th", { scope: "col", class: column.isNumber ? "number" : null }, column.title)),
+    ),
+  );
+  const grid = element(
+    "table",
+    { class: about.isCards === false ? null : "cards" },
+    element("caption", { class: about.isCaptionSeen ? null : "unseen" }, about.caption),
+    head,
+    body,
+  );
+  const more = element("button", {
+    type: "button",
+    class: "quiet more",
+    hidden: true,
+    onclick: () => {
+      isOpen = !isOpen;
+      show();
+    },
+  });
   // What may scroll must be reachable by keyboard: the box takes the focus.
   const box = element("div", { class: "table-box", role: "region", "aria-label": about.caption, tabindex: 0 }, grid);
   const node = element("div", { class: "table" }, box, more);
@@ -32,8 +54,13 @@ export function table(about) {
     const content = JSON.stringify(row);
     const found = known.get(name);
     if (found?.content === content) return found.node;
-    const cells = columns.map((column) => element(column.isHeader ? "th" : "td",
-      { scope: column.isHeader ? "row" : null, class: column.isNumber ? "number" : null, "data-label": column.label ?? column.title }, column.cell(row)));
+    const cells = columns.map((column) =>
+      element(
+        column.isHeader ? "th" : "td",
+        { scope: column.isHeader ? "row" : null, class: column.isNumber ? "number" : null, "data-label": column.label ?? column.title },
+        column.cell(row),
+      ),
+    );
     const rowClass = about.rowClass?.(row) ?? null;
     if (found) {
       const place = [...found.node.children].indexOf(document.activeElement?.closest?.("td,th"));
@@ -85,5 +112,11 @@ export function table(about) {
 
 /** Return a list of names and values: [[name, value], ...]; pairs without a value are left out. */
 export function facts(pairs) {
-  return element("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl",
+    { class: "facts" },
+    pairs
+      .filter(([, value]) => value !== null && value !== undefined && value !== "")
+      .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }

@@ -34,8 +34,18 @@ export function workerPanel() {
       { title: "Seen", cell: (row) => moment(row.last_seen_ms) },
     ],
   });
-  const empty = element("div", {}, emptiness("No worker is running.", "Start one with `weir worker`, one for each core; each appears here within seconds."));
-  const node = element("section", { class: "panel workers-panel", "aria-labelledby": "workers-title" }, element("div", { class: "panel-head" }, element("h2", { id: "workers-title" }, "Workers")), rows.node, empty);
+  const empty = element(
+    "div",
+    {},
+    emptiness("No worker is running.", "Start one with `weir worker`, one for each core; each appears here within seconds."),
+  );
+  const node = element(
+    "section",
+    { class: "panel workers-panel", "aria-labelledby": "workers-title" },
+    element("div", { class: "panel-head" }, element("h2", { id: "workers-title" }, "Workers")),
+    rows.node,
+    empty,
+  );
   return {
     node,
     set(workers) {
