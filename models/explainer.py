@@ -1,13 +1,11 @@
 """A bundle opened to explain: usual ranges, thresholds and contributions, without the graphs that score."""
 
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.decision import Tier
-from domain.errors import BundleRejected
 from models.bundle import BOOSTER, PROFILE, SERVING, SMALL_BOOSTER, verify_bundle
 from models.contributions import Contributions
 from models.manifest import Manifest
@@ -33,7 +31,7 @@ class Explainer:
         """
         self.manifest: Manifest
         self.manifest, _, files = verify_bundle(folder, key)
-        self.usual: dict[str, UsualRange] = usual_ranges(Profile.decode(_verified(folder, self.manifest, PROFILE)))
+        self.usual: dict[str, UsualRange] = usual_ranges(Profile.decode(files[PROFILE]))
         tables = decode_serving(files[SERVING])
         self._full = Contributions(files[BOOSTER], tables.tables)
         self._small = Contributions(files[SMALL_BOOSTER], tables.small_tables)
@@ -52,11 +50,3 @@ class Explainer:
             rows = without_state(rows)
         found: NDArray[np.float32] = (self._small if tier is Tier.SMALL else self._full).of(rows)[0]
         return found
-
-
-def _verified(folder: Path, manifest: Manifest, name: str) -> bytes:
-    """Return a file that workers do not open, as it was when it was verified."""
-    content = (folder / name).read_bytes()
-    if sha256(content).hexdigest() != manifest.files[name]:
-        raise BundleRejected(f"{name} of the bundle {folder.name} changed while it was opened; try again")
-    return content

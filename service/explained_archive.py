@@ -140,6 +140,8 @@ def _fields(row: Row) -> Fields:
     found: Fields = {name: value for name, value in row.items() if name not in PLACE and name not in _SOURCE}
     if "source_partition" in row:
         found["source"] = list(_source(row))
+    if isinstance(reasons := found.get("reasons"), list):  # on the wire a reason without a usual value does not name it
+        found["reasons"] = [{name: value for name, value in reason.items() if (name, value) != ("usual", None)} for reason in reasons]
     if isinstance(extra := found.get("extra"), str):
         found["extra"] = msgspec.json.decode(extra)
     return found

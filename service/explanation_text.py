@@ -66,7 +66,7 @@ def _shown(name: str, fields: dict[str, object]) -> str:
     if name == "amount_minor" and isinstance(value, int):
         digits = exponent(currency)
         return f"{value / 10**digits:,.{digits}f} {printable(currency)}"
-    return printable(str(value))
+    return repr(value) if isinstance(value, float) else printable(str(value))
 
 
 def _print_reasons(console: Console, explanation: Explanation) -> None:
