@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,11 +23,9 @@ class HourFolder(NamedTuple):
     stamp: int
     """Its time of change, in ns; 0 = too young to be relied on."""
     files: list[ArchiveFile]
-
-    @property
-    def day(self) -> str:
-        """UTC day of the append times, YYYY-MM-DD."""
-        return self.files[0].day
+    """Superseded ones too."""
+    n_bytes: int
+    """Size of the files."""
 
 
 class ArchiveNews:
@@ -51,9 +50,9 @@ class ArchiveNews:
                 stamp = _stamp(hour)
                 if stamp and self._seen.get(hour) == stamp:
                     continue
-                files = [file for file in (parse(path) for path in Path(hour).glob("*.parquet")) if file is not None]
+                files, n_bytes = _files(hour)
                 if files:
-                    found.append(HourFolder(hour, stamp, sorted(files, key=lambda file: (file.partition, file.first, -file.last))))
+                    found.append(HourFolder(hour, stamp, files, n_bytes))
         return found
 
     def remember(self, folder: HourFolder) -> None:
@@ -99,6 +98,17 @@ def _folders(parent: str | Path) -> list[str]:
             return sorted(entry.path for entry in entries if entry.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _files(hour: str) -> tuple[list[ArchiveFile], int]:
+    files, n_bytes = [], 0
+    with suppress(FileNotFoundError), os.scandir(hour) as entries:
+        for entry in entries:
+            if entry.name.endswith(".parquet") and (file := parse(Path(entry.path))) is not None:
+                with suppress(FileNotFoundError):
+                    n_bytes += entry.stat().st_size
+                files.append(file)
+    return files, n_bytes
 
 
 def _stamp(folder: str) -> int:

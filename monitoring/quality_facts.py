@@ -62,7 +62,7 @@ class DayFacts:
         per_hour: int64 (24,): answers by hour.
         n_in_bin: int64 (N_BINS,): answers by probability; bin i holds EDGES[i - 1] <= p < EDGES[i].
         p_in_bin: float64 (N_BINS,): sums of their probabilities.
-        event_ms, known_ms, is_alert, amount_minor, fraud_bin: One entry a known fraud.
+        event_ms, known_ms, is_alert, amount_minor, fraud_p: One entry a known fraud; `fraud_p` is its probability.
         control_pi, control_is_alert, control_is_fraud: One entry a transaction drawn for control.
         ap: Average precision against the labels known; NaN without a fraud.
         brier: Brier score against them; NaN without an answer.
@@ -80,7 +80,7 @@ class DayFacts:
     known_ms: NDArray[np.int64]
     is_alert: NDArray[np.bool_]
     amount_minor: NDArray[np.int64]
-    fraud_bin: NDArray[np.int64]
+    fraud_p: NDArray[np.float64]
     control_pi: NDArray[np.float64]
     control_is_alert: NDArray[np.bool_]
     control_is_fraud: NDArray[np.bool_]
@@ -122,7 +122,7 @@ def facts_of(day_ms: int, answers: Answers, amounts: Amounts, verdicts: Verdicts
     is_fraud[has_verdict] = verdicts.is_fraud[verdict] & (verdicts.known_ms[verdict] > answers.event_ms[has_verdict])
     known_ms = np.zeros(len(p), np.int64)
     known_ms[has_verdict] = verdicts.known_ms[verdict]
-    bins = np.searchsorted(EDGES, p, side="right")
+    bins = bins_of(p)
     expected = LabelFree.of(p, answers.is_alert)
     drawn = answers.control_pi > 0.0
     return DayFacts(
@@ -138,13 +138,18 @@ def facts_of(day_ms: int, answers: Answers, amounts: Amounts, verdicts: Verdicts
         known_ms=known_ms[is_fraud],
         is_alert=answers.is_alert[is_fraud],
         amount_minor=_amounts(amounts, answers.ids[is_fraud]),
-        fraud_bin=bins[is_fraud].astype(np.int64),
+        fraud_p=p[is_fraud],
         control_pi=answers.control_pi[drawn],
         control_is_alert=answers.is_alert[drawn],
         control_is_fraud=is_fraud[drawn],
         ap=average_precision(p, p[is_fraud]),
         brier=float(np.mean((p - is_fraud) ** 2)) if len(p) else float("nan"),
     )
+
+
+def bins_of(p: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the bin of each probability."""
+    return np.searchsorted(EDGES, p, side="right")
 
 
 def average_precision(p: NDArray[np.float64], p_frauds: NDArray[np.float64]) -> float:

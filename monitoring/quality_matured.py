@@ -1,47 +1,57 @@
 """What only days whose labels are in can tell: other thresholds, calibration, the control sample."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.control_sample import control_recall
 from monitoring.quality import CalibrationPoint, ControlRecall, ThresholdRow
-from monitoring.quality_facts import EDGES, N_BINS, DayFacts
+from monitoring.quality_facts import EDGES, N_BINS, DayFacts, bins_of
 
 _MOST_ROWS: Final = 60
 _LARGEST_ALERT_SHARE: Final = 0.1
 _N_POINTS: Final = 10
 
 
-def thresholds(days: Sequence[DayFacts]) -> list[ThresholdRow]:
-    """Return exact counts for thresholds from one alert in all to a tenth of the transactions, at most 60 rows.
+class Threshold(NamedTuple):
+    """A threshold that gets a row of its own."""
+
+    value: float
+    n_above: Mapping[int, int]
+    """Midnight of each day -> transactions with a probability >= `value`."""
+
+
+def thresholds(days: Sequence[DayFacts], current: Threshold | None = None) -> list[ThresholdRow]:
+    """Return exact counts for thresholds from one alert in all to a tenth of the transactions, at most 60 rows and the current one.
 
     Every probability counts, whatever tier gave it.
     """
-    n_above = _from_the_right(_sum(days, "n_in_bin"))[1:]
-    if not len(days):
+    if not days:
         return []
-    frauds, amounts = np.zeros(N_BINS), np.zeros(N_BINS)
-    for day in days:
-        np.add.at(frauds, day.fraud_bin, 1)
-        np.add.at(amounts, day.fraud_bin, np.maximum(day.amount_minor, 0))
-    caught, caught_minor = _from_the_right(frauds)[1:], _from_the_right(amounts)[1:]
+    n_above = _from_the_right(_sum(days, "n_in_bin"))[1:]
     is_new = np.append(n_above[1:] != n_above[:-1], True)  # the highest of the thresholds with the same alerts
     kept = np.flatnonzero(is_new & (n_above > 0) & (n_above <= sum(day.n for day in days) * _LARGEST_ALERT_SHARE))
     kept = kept[np.unique(np.linspace(0, len(kept) - 1, _MOST_ROWS).round().astype(np.int64))] if len(kept) else kept
-    return [
-        ThresholdRow(
-            threshold=float(EDGES[i]),
-            alerts_per_day=float(n_above[i]) / len(days),
-            precision=float(caught[i] / n_above[i]),
-            recall=float(caught[i] / frauds.sum()) if frauds.any() else None,
-            caught_minor=round(float(caught_minor[i]) / len(days)),
-            missed_minor=round(float(amounts.sum() - caught_minor[i]) / len(days)),
-        )
-        for i in kept.tolist()
-    ]
+    wanted = {float(EDGES[i]): int(n_above[i]) for i in kept.tolist()}
+    if current is not None:
+        wanted[current.value] = sum(current.n_above[day.day_ms] for day in days)
+    p = np.concatenate([day.fraud_p for day in days])
+    amounts = np.maximum(np.concatenate([day.amount_minor for day in days]), 0)
+    return [_row(threshold, n, len(days), p >= threshold, amounts) for threshold, n in sorted(wanted.items())]
+
+
+def _row(threshold: float, n_alerts: int, n_days: int, is_caught: NDArray[np.bool_], amounts: NDArray[np.int64]) -> ThresholdRow:
+    n_caught = int(is_caught.sum())
+    return ThresholdRow(
+        threshold=threshold,
+        alerts_per_day=n_alerts / n_days,
+        precision=n_caught / n_alerts if n_alerts else None,
+        recall=n_caught / len(is_caught) if len(is_caught) else None,
+        caught_minor=round(int(amounts[is_caught].sum()) / n_days),
+        missed_minor=round(int(amounts[~is_caught].sum()) / n_days),
+    )
 
 
 def calibration(days: Sequence[DayFacts]) -> list[CalibrationPoint]:
@@ -49,7 +59,7 @@ def calibration(days: Sequence[DayFacts]) -> list[CalibrationPoint]:
     n, p = _sum(days, "n_in_bin"), _sum(days, "p_in_bin")
     frauds = np.zeros(N_BINS)
     for day in days:
-        np.add.at(frauds, day.fraud_bin, 1)
+        np.add.at(frauds, bins_of(day.fraud_p), 1)
     mass = np.cumsum(p)
     if not mass[-1] > 0.0:
         return []

@@ -9,7 +9,7 @@ import numpy as np
 from monitoring.label_delay import DelayCurve
 from monitoring.quality import ALERTED, MISSED, STRATA, Estimate, QualityDay, QualityReport
 from monitoring.quality_facts import DAY_MS, DayFacts
-from monitoring.quality_matured import calibration, control, thresholds
+from monitoring.quality_matured import Threshold, calibration, control, thresholds
 from monitoring.quality_maturity import FEWEST_FRAUDS, MATURED_SHARE, Outlook, Stratum, estimate, maturity, outlook, strata
 
 _NAMES: Final = {MISSED: "missed frauds", ALERTED: "frauds among the alerts"}
@@ -17,7 +17,15 @@ _WEEK: Final = 7
 _UNREPORTED: Final = "Fraud that is never reported cannot be seen here."
 
 
-def report(days: Sequence[DayFacts], *, to_ms: int, holes: Mapping[int, str], notes: Sequence[str] = (), seed: int = 1) -> QualityReport:
+def report(
+    days: Sequence[DayFacts],
+    *,
+    to_ms: int,
+    holes: Mapping[int, str],
+    notes: Sequence[str] = (),
+    threshold: Threshold | None = None,
+    seed: int = 1,
+) -> QualityReport:
     """Return the report of the days as of `to_ms`; the same arguments give the same report.
 
     Args:
@@ -25,6 +33,7 @@ def report(days: Sequence[DayFacts], *, to_ms: int, holes: Mapping[int, str], no
         to_ms: Every label in the facts became known before it.
         holes: Midnight of a day -> sentence on what of it is missing in the archive.
         notes: Further sentences for the page.
+        threshold: That of the present policy; it gets a row of its own.
         seed: Of the bootstrap.
     """
     found = strata(days, to_ms=to_ms)
@@ -35,7 +44,7 @@ def report(days: Sequence[DayFacts], *, to_ms: int, holes: Mapping[int, str], no
         days=shown,
         delay_curve={name: _points(stratum.curve) for name, stratum in found.items() if stratum.curve is not None},
         control=control(matured),
-        thresholds=thresholds(matured),
+        thresholds=thresholds(matured, threshold),
         calibration=calibration(matured),
         n_matured_days=len(matured),
         sentence=_sentence(days, shown),

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from features.archive_schema import Schema
 from monitoring.quality_facts import DAY_MS, Amounts, Answers, DayFacts, Verdicts, facts_of
+from monitoring.quality_matured import Threshold
+from service.quality_amounts import WANTED
 
 ANSWERS: Final[Schema] = {
     "id": pl.UInt64(), "event_ms": pl.Int64(), "probability": pl.Float64(), "is_alert": pl.UInt8(), "control_pi": pl.Float64(),
-    "is_restated": pl.UInt8(), "append_ms": pl.Int64(),
+    "is_restated": pl.UInt8(), "append_ms": pl.Int64(), "source_partition": pl.Int32(), "source_offset": pl.Int64(),
 }  # fmt: skip
 AMOUNTS: Final[Schema] = {"id": pl.UInt64(), "amount_minor": pl.Int64()}
 _SCHEMAS: Final = {"answers": ANSWERS, "amounts": AMOUNTS}
@@ -33,6 +35,7 @@ class QualityDays:
         folder.mkdir(parents=True, exist_ok=True)
         self._ids: dict[int, NDArray[np.uint64]] = {}
         self._facts: dict[int, DayFacts] = {}
+        self._above: dict[int, tuple[float, int]] = {}
         for path in folder.glob("*.facts"):
             self._read_facts(path)
 
@@ -59,16 +62,23 @@ class QualityDays:
         """Return the days that have answers, ascending."""
         return sorted({int(path.name.split(".")[0]) * DAY_MS for path in self._folder.glob("*.answers")})
 
-    def answers(self, day_ms: int) -> Answers:
-        """Return the answers of a day."""
+    def unpriced(self, day_ms: int, verdicts: Verdicts) -> pl.DataFrame:
+        """Return the frauds of a day whose amount was not looked up yet, with the columns of `quality_amounts.WANTED`."""
         table = self._table(day_ms, "answers")
-        ids, event_ms, p, is_alert, control_pi = (table[name].to_numpy() for name in list(ANSWERS)[:5])
-        return Answers(ids, event_ms, p, is_alert.astype(np.bool_), control_pi)
+        frauds = pl.DataFrame({"id": verdicts.ids[verdicts.is_fraud]})
+        return table.join(frauds, on="id", how="semi").join(self._table(day_ms, "amounts"), on="id", how="anti").select(list(WANTED))
 
     def count(self, day_ms: int, verdicts: Verdicts) -> None:
         """Make the facts of a day anew."""
+        table = self._table(day_ms, "answers")
+        ids, event_ms, p, is_alert, control_pi = (table[name].to_numpy() for name in list(ANSWERS)[:5])
         amounts = self._table(day_ms, "amounts")
-        facts = facts_of(day_ms, self.answers(day_ms), Amounts(*(amounts[name].to_numpy() for name in AMOUNTS)), verdicts)
+        facts = facts_of(
+            day_ms,
+            Answers(ids, event_ms, p, is_alert.astype(np.bool_), control_pi),
+            Amounts(*(amounts[name].to_numpy() for name in AMOUNTS)),
+            verdicts,
+        )
         self._facts[day_ms] = facts
         self._write(day_ms, "facts", facts.encode())
 
@@ -80,10 +90,19 @@ class QualityDays:
         """Drop the facts of a day before something of it changes, so that a crash in between cannot leave them out of date."""
         self._path(day_ms, "facts").unlink(missing_ok=True)
         self._facts.pop(day_ms, None)
+        self._above.pop(day_ms, None)
 
     def uncounted(self) -> list[int]:
         """Return the days whose facts are to be made, ascending."""
         return [day_ms for day_ms in self.days() if day_ms not in self._facts]
+
+    def above(self, threshold: float) -> Threshold:
+        """Return how many probabilities of each day are at or above a threshold; days are looked at once for the same one."""
+        for day_ms in self._facts:
+            if self._above.get(day_ms, (None, 0))[0] != threshold:
+                n = int((self._table(day_ms, "answers")["probability"] >= threshold).sum())
+                self._above[day_ms] = (threshold, n)
+        return Threshold(threshold, {day_ms: n for day_ms, (_, n) in self._above.items()})
 
     def drop_before(self, day_ms: int) -> None:
         """Remove the days before one."""
@@ -92,6 +111,7 @@ class QualityDays:
                 path.unlink(missing_ok=True)
         self._ids = {day: ids for day, ids in self._ids.items() if day >= day_ms}
         self._facts = {day: facts for day, facts in self._facts.items() if day >= day_ms}
+        self._above = {day: found for day, found in self._above.items() if day >= day_ms}
 
     def _add(self, kind: str, rows: pl.DataFrame, order: list[pl.Expr], *, descending: list[bool]) -> None:
         for (day,), part in rows.group_by(pl.col("event_ms") // DAY_MS):

@@ -7,9 +7,8 @@ when: records are read again whose offsets were not noted, and adding them twice
 import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +18,13 @@ import polars as pl
 from domain.errors import ConfigError, HistoryError
 from features.archive_files import Partition, is_archive
 from features.archive_news import ArchiveNews, HourFolder
-from features.archive_schema import LABELS, SCORES, TRANSACTIONS
+from features.archive_schema import LABELS, SCORES
 from features.currency import Rates
 from monitoring.quality import QualityReport
 from monitoring.quality_facts import DAY_MS
 from monitoring.quality_report import report
 from service import quality_rows
+from service.quality_amounts import AmountSearch
 from service.quality_days import QualityDays
 from service.quality_labels import QualityLabels
 from service.quality_spans import Span, Spans, add, hole_notes, holes, is_read
@@ -32,7 +32,9 @@ from service.quality_spans import Span, Spans, add, hole_notes, holes, is_read
 KEEP_DAYS: Final = 120
 """Days of the report: charge-backs need up to 45, and their curve as many days again whose labels are in."""
 _FORMAT: Final = 1
-_TOPICS: Final = (SCORES, TRANSACTIONS, LABELS)
+#: Of Parquet files that are read at once; in memory they take about ten times as much.
+_BATCH_BYTES: Final = 32 << 20
+_TOPICS: Final = (SCORES, LABELS)
 
 
 class _State(msgspec.Struct):
@@ -67,31 +69,45 @@ class QualityLog:
         self._folder = directory / "quality"
         self._lock = _locked(self._folder)
         self._news = ArchiveNews(archive)
+        self._amounts = AmountSearch(self._news, rates)
         self._state, self._days, self._labels = self._kept() or self._begun()
 
     def close(self) -> None:
         """Let another process keep the folder."""
         os.close(self._lock)
 
-    def refresh(self, now_ms: int) -> QualityReport:
+    def refresh(self, now_ms: int, *, threshold: float | None = None) -> QualityReport:
         """Read what is new in the archive and return the report.
 
         Ages count to the archive's own newest time, at most to `now_ms`: a history that is played at full speed matures as its
         own events do.
+
+        Args:
+            now_ms: UTC, milliseconds since the epoch.
+            threshold: From which the champion alerts; it gets a row of `thresholds` of its own.
 
         Raises:
             HistoryError: There is no archive.
         """
         if not is_archive(self._archive):
             raise HistoryError(f"{self._archive} is not an archive; run weir archive, and quality is measured from what it writes")
-        problems = self._read_news()
-        if uncounted := self._days.uncounted():
-            verdicts = self._labels.verdicts()
-            for day_ms in uncounted:
-                self._days.count(day_ms, verdicts)
+        try:
+            return self._refreshed(now_ms, threshold)
+        except (pl.exceptions.PolarsError, ValueError):  # what is kept was damaged; the archive has it all
+            self._news = ArchiveNews(self._archive)
+            self._amounts = AmountSearch(self._news, self._rates)
+            self._state, self._days, self._labels = self._begun()
+            return self._refreshed(now_ms, threshold)
+
+    def _refreshed(self, now_ms: int, threshold: float | None) -> QualityReport:
+        from_day = self._first_day()
+        problems = self._read_news(from_day)
+        problems += self._count(has_new_amounts=self._amounts.look(from_day=from_day))
         facts = [fact for _, fact in sorted(self._days.facts().items())]
         by_day, notes = hole_notes({topic: holes(self._state.spans.get(topic, {})) for topic in _TOPICS}, answers=SCORES)
-        return report(facts, to_ms=min(now_ms, self._state.newest_ms) + 1, holes=by_day, notes=[*problems, *notes])
+        current = None if threshold is None else self._days.above(threshold)
+        to_ms = min(now_ms, self._state.newest_ms) + 1
+        return report(facts, to_ms=to_ms, holes=by_day, notes=[*problems, *notes], threshold=current)
 
     def _kept(self) -> tuple[_State, QualityDays, QualityLabels] | None:
         """Return what an earlier process left; None if it is of no use, the archive has it all."""
@@ -112,12 +128,30 @@ class QualityLog:
     def _fresh(self) -> _State:
         return _State(_FORMAT, str(self._archive.resolve()), self._rates.digest(), pl.__version__, {})
 
-    def _read_news(self) -> list[str]:
-        """Add what is new, a day of the archive at a time so that memory stays bounded; return what could not be read."""
-        from_day, problems, has_news = self._first_day(), [], False
+    def _count(self, *, has_new_amounts: bool) -> list[str]:
+        """Count the days with news, looking up the amounts of their frauds; return what could not be read."""
+        days = set(self._days.uncounted())
+        if has_new_amounts:
+            days |= {day_ms for day_ms, facts in self._days.facts().items() if (facts.amount_minor < 0).any()}
+        if not days:
+            return []
+        verdicts = self._labels.verdicts()
+        problems: list[str] = []
+        wanted = pl.concat([self._days.unpriced(day_ms, verdicts) for day_ms in days])
+        if not wanted.is_empty():
+            found, problems = self._amounts.amounts(wanted)
+            self._days.add_amounts(found)
+        for day_ms in self._days.uncounted():
+            self._days.count(day_ms, verdicts)
+        return problems
+
+    def _read_news(self, from_day: str) -> list[str]:
+        """Add what is new; return what could not be read."""
+        problems: list[str] = []
+        has_news = False
         for topic in _TOPICS:
-            for _, hours in groupby(self._news.changed(topic, from_day=from_day), key=lambda hour: hour.day):
-                is_new, found = self._read(topic, list(hours))
+            for hours in _batches(self._news.changed(topic, from_day=from_day)):
+                is_new, found = self._read(topic, hours)
                 has_news |= is_new
                 problems += found
         if has_news:
@@ -159,8 +193,6 @@ class QualityLog:
             return
         if topic == SCORES:
             self._days.add_answers(quality_rows.answers(rows))
-        elif topic == TRANSACTIONS:
-            self._days.add_amounts(quality_rows.amounts(rows, self._rates))
         else:
             labels = quality_rows.labels(rows)
             new = self._labels.new(labels)
@@ -168,10 +200,23 @@ class QualityLog:
                 self._days.forget(day_ms)
             self._labels.add(new)
             rows = labels.rename({"label_ms": quality_rows.TIME[LABELS]})
-        if topic != TRANSACTIONS:
-            newest = rows[quality_rows.TIME[topic]].max()
-            assert isinstance(newest, int)
-            self._state.newest_ms = max(self._state.newest_ms, newest)
+        newest = rows[quality_rows.TIME[topic]].max()
+        assert isinstance(newest, int)
+        self._state.newest_ms = max(self._state.newest_ms, newest)
+
+
+def _batches(hours: Sequence[HourFolder]) -> Iterator[list[HourFolder]]:
+    """Yield as many hours at a time as memory holds easily: opening a file costs more than reading it, a small one at least."""
+    batch: list[HourFolder] = []
+    n_bytes = 0
+    for hour in hours:
+        n_bytes += hour.n_bytes
+        if batch and n_bytes > _BATCH_BYTES:
+            yield batch
+            batch, n_bytes = [], hour.n_bytes
+        batch.append(hour)
+    if batch:
+        yield batch
 
 
 def _ends(rows: pl.DataFrame, time: str) -> dict[str, tuple[int, int]]:

@@ -16,12 +16,12 @@ from features.spec import FUTURE_MS
 
 _PLACE: Final = ("offset", "append_ms", "transaction_id", "undecodable")
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    SCORES: (*_PLACE, "event_time_ms", "probability", "decision", "flags", "control_p"),
+    SCORES: (*_PLACE, "event_time_ms", "probability", "decision", "flags", "control_p", "source_partition", "source_offset"),
     TRANSACTIONS: (*_PLACE, "event_time_ms", "amount_minor", "currency"),
     LABELS: (*_PLACE, "label_time_ms", "is_fraud"),
 }
 """Topic -> columns that are read of it."""
-TIME: Final[Mapping[str, str]] = {SCORES: "event_time_ms", TRANSACTIONS: "event_time_ms", LABELS: "label_time_ms"}
+TIME: Final[Mapping[str, str]] = {SCORES: "event_time_ms", LABELS: "label_time_ms"}
 """Topic -> its records' own time."""
 FILE: Final = "file"
 """Column that names the file of a row."""
@@ -66,16 +66,18 @@ def answers(rows: pl.DataFrame) -> pl.DataFrame:
         control_pi=pl.col("control_p").fill_null(0.0),
         is_restated=pl.col("flags").list.contains(Flag.RESTATED.value).cast(pl.UInt8),
         append_ms="append_ms",
+        source_partition="source_partition",
+        source_offset="source_offset",
     )
 
 
 def amounts(rows: pl.DataFrame, rates: Rates) -> pl.DataFrame:
-    """Return rows for `QualityDays.add_amounts`, event times as serving sees them, amounts in the base currency."""
+    """Return id and amount in the base currency, UNKNOWN without a rate, by append time; the rate is that of the event's day."""
     is_future = pl.col("event_time_ms") > pl.col("append_ms") + FUTURE_MS
     placed = rows.with_columns(pl.when(is_future).then("append_ms").otherwise("event_time_ms").alias("event_time_ms"))
     converted = to_base(placed["amount_minor"].to_numpy(), factors(placed, rates), LARGEST_AMOUNT)
-    kept = placed.select(_id().alias("id"), pl.col("event_time_ms").alias("event_ms"), "append_ms", "offset")
-    return kept.with_columns(pl.Series("amount_minor", converted, pl.Int64)).sort("append_ms", "offset")
+    kept = placed.select("append_ms", "offset", id=_id())
+    return kept.with_columns(pl.Series("amount_minor", converted, pl.Int64)).sort("append_ms", "offset").select("id", "amount_minor")
 
 
 def labels(rows: pl.DataFrame) -> pl.DataFrame:
