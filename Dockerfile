@@ -1,9 +1,9 @@
-# The worker and the command line. Build: docker build -t weir .   Run: docker run weir --help
+# The worker, the dashboard and the command line. Build: docker build -t weir .   Run: docker run weir --help
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
-COPY requirements/runtime.txt requirements/dev.txt requirements/
+COPY requirements/runtime.txt requirements/web.txt requirements/dev.txt requirements/
 RUN python -m venv /opt/weir \
- && /opt/weir/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/runtime.txt
+ && /opt/weir/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/runtime.txt -r requirements/web.txt
 # What builds the project itself, with the hashes of the development lock.
 RUN awk '/^[a-z]/ { wanted = /^(editables|hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } wanted' requirements/dev.txt > build.txt \
  && pip install --no-cache-dir --require-hashes --no-deps -r build.txt
@@ -15,6 +15,7 @@ COPY monitoring monitoring
 COPY simulate simulate
 COPY stream stream
 COPY service service
+COPY web web
 RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir wheels . \
  && /opt/weir/bin/pip install --no-cache-dir --no-deps wheels/*.whl
 

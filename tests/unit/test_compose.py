@@ -13,7 +13,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-PINNED = re.compile(r"^[\w./-]+:\d+\.\d+\.\d+[\w.-]*$")
+PINNED = re.compile(r"^[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*$")
 
 
 def _instructions(name):
@@ -39,19 +39,36 @@ def test_every_environment_name_is_a_setting_and_every_value_fits(name):
     environment = OURS[name]["environment"]
 
     assert set(environment) <= {environment_name(setting) for setting in names()}
-    assert load(environ=environment).settings.kafka.bootstrap == "kafka:9092"
+    assert load(environ=environment).settings.kafka.bootstrap == environment["WEIR_KAFKA_BOOTSTRAP"]
 
 
-def test_addresses_lead_to_services_of_the_file():
-    environment = OURS["worker"]["environment"]
+@pytest.mark.parametrize("name", OURS)
+def test_addresses_lead_to_services_of_the_file(name):
+    environment = OURS[name]["environment"]
+    redis_place = re.match(r"redis://(\w+:\d+)/", environment["WEIR_REDIS_URL"])[1]
+    listeners = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
-    assert environment["WEIR_KAFKA_BOOTSTRAP"].partition(":")[0] in SERVICES
-    assert re.match(r"redis://(\w+):", environment["WEIR_REDIS_URL"])[1] in SERVICES
+    assert f"://{environment['WEIR_KAFKA_BOOTSTRAP']}" in listeners
+    if OURS[name].get("network_mode") == "host":
+        assert environment["WEIR_KAFKA_BOOTSTRAP"] in _published("kafka")
+        assert redis_place in _published("valkey")
+    else:
+        assert environment["WEIR_KAFKA_BOOTSTRAP"].partition(":")[0] in SERVICES
+        assert redis_place.partition(":")[0] in SERVICES
 
 
-def test_everything_that_keeps_running_has_a_health_check_and_the_worker_waits_for_the_topics():
-    assert all("healthcheck" in service for service in SERVICES.values() if service.get("restart") != "no")
-    assert OURS["worker"]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
+def _published(name):
+    """Return localhost:port of what a service publishes."""
+    return {"localhost:" + port.split(":")[1] for port in SERVICES[name]["ports"]}
+
+
+def test_everything_that_keeps_running_has_a_health_check_and_what_uses_topics_waits_for_them():
+    running = {name: service for name, service in SERVICES.items() if service.get("restart") != "no"}
+
+    assert all("test" in service["healthcheck"] for name, service in running.items() if name != "archive")
+    assert all(
+        OURS[name]["depends_on"]["topics"] == {"condition": "service_completed_successfully"} for name in ("worker", "archive", "web")
+    )
     assert OURS["topics"]["depends_on"]["kafka"] == {"condition": "service_healthy"}
 
 
@@ -60,6 +77,37 @@ def test_redis_never_evicts_and_every_port_is_on_loopback():
 
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
     assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", []))
+
+
+def test_what_shares_the_machines_network_listens_on_loopback_only():
+    on_host = {name for name, service in SERVICES.items() if service.get("network_mode") == "host"}
+
+    assert on_host == {"web", "prometheus", "grafana"}
+    assert load(environ=OURS["web"]["environment"]).settings.web.bind == "127.0.0.1"
+    assert "--web.listen-address=127.0.0.1:9090" in SERVICES["prometheus"]["command"]
+    assert SERVICES["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+
+
+def test_prometheus_and_grafana_find_the_files_and_the_ports_of_the_file():
+    scraped = {job["job_name"]: job["static_configs"][0]["targets"] for job in _yaml("deploy/prometheus/prometheus.yml")["scrape_configs"]}
+    source = _yaml("deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"][0]
+    provider = _yaml("deploy/grafana/provisioning/dashboards/weir.yml")["providers"][0]
+    mounted = {
+        parts[1]: ROOT / parts[0] for name in ("prometheus", "grafana") for parts in (v.split(":") for v in SERVICES[name]["volumes"])
+    }
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+
+    assert set(scraped["weir-worker"]) == _published("worker")
+    assert scraped["weir-web"] == [f"localhost:{load(environ=OURS['web']['environment']).settings.web.port}"]
+    assert source["url"] == "http://127.0.0.1:9090"
+    assert (mounted["/etc/prometheus"] / "prometheus.yml").exists()
+    assert (mounted["/etc/grafana/provisioning"] / "dashboards" / "weir.yml").exists()
+    assert list(mounted[provider["options"]["path"]].glob("weir-*.json"))
+    assert (mounted[provider["options"]["path"]] / Path(home).name).exists()
+
+
+def _yaml(name):
+    return yaml.safe_load((ROOT / name).read_text())
 
 
 def test_the_image_is_built_from_files_that_exist_and_that_docker_sees():
