@@ -84,8 +84,9 @@ bench: setup ## throughput and latency; ARGS are handed on
 up: $(RUN) ## start the embedded Kafka and Redis in the background
 	@exec $(BIN)/weir up
 
-docs: setup ## generate docs/features.md from the features' list
+docs: setup ## generate docs/features.md and docs/openapi.json
 	@$(BIN)/python -m features.reference > docs/features.md.new && mv docs/features.md.new docs/features.md
+	@$(BIN)/python -m service.web.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 down: ## stop them
 	@if [ -x $(BIN)/weir ]; then exec $(BIN)/weir down; fi

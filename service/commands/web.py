@@ -1,5 +1,7 @@
 """`weir web`: the dashboard."""
 
+import asyncio
+
 import click
 
 
@@ -27,7 +29,7 @@ def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
     from service.context import config_of, settings_of
     from service.interrupts import run_until_interrupted
     from service.web.guard import require_loopback
-    from service.web.server import serve
+    from service.web.server import leave_soon, serve
 
     settings = settings_of(context).settings
     if port is not None:
@@ -35,8 +37,12 @@ def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
     require_loopback(settings.web.bind)
     logs.configure(sys.stderr)
 
+    async def work(stop: asyncio.Event) -> None:
+        await serve(settings, stop, config=config_of(context), on_ready=say)
+        leave_soon()
+
     def say(url: str) -> None:
         click.echo(json.dumps({"url": url}) if as_json else f"the dashboard: {url} (Ctrl-C ends it)")
         sys.stdout.flush()
 
-    run_until_interrupted(lambda stop: serve(settings, stop, config=config_of(context), on_ready=say))
+    run_until_interrupted(work)

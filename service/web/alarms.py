@@ -5,6 +5,7 @@ and at least once. A word that was overtaken by a newer one is not told any more
 """
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Final, Protocol
 
 import msgspec
@@ -71,7 +72,7 @@ def control_event(incident: Incident, now_ms: int) -> ControlEvent:
     """Return the record of an incident's newest word."""
     return ControlEvent(
         event="incident", id=incident.id, at_ms=now_ms, state="open" if incident.ended_ms is None else "ended", kind=incident.kind,
-        severity=incident.severity, model=incident.model, features=tuple(incident.features), started_ms=incident.started_ms,
+        severity=incident.severity, model=incident.model, features=incident.features, started_ms=incident.started_ms,
         ended_ms=incident.ended_ms, sentence=incident.sentence, advice=incident.advice, runbook=incident.runbook,
     )  # fmt: skip
 
@@ -94,6 +95,7 @@ def to_webhook(webhook: Webhook) -> Listener:
     """Return a listener that posts."""
 
     async def listener(event: ControlEvent) -> bool:
-        return await webhook.deliver(f"{event.id}:{event.at_ms}", msgspec.json.encode(event))
+        word = msgspec.json.encode(msgspec.structs.replace(event, at_ms=0))  # told again later it is the same word
+        return await webhook.deliver(sha256(word).hexdigest()[:32], msgspec.json.encode(event))
 
     return listener

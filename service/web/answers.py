@@ -169,7 +169,7 @@ class Incident(Answer, frozen=True):
     id: str
     kind: Kind
     state: Annotated[State, Meta(description="its severity while it lasts, then `well`")]
-    features: Sequence[str]
+    features: Annotated[tuple[str, ...], Meta(description="by importance")]
     model: str
     started_ms: TimeMs
     ended_ms: TimeMs | None

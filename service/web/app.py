@@ -1,6 +1,7 @@
 """The HTTP interface: addresses, and which view answers them. Everything is read only."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Protocol, get_args
 
 import structlog
@@ -9,7 +10,7 @@ from litestar.datastructures import ResponseHeader
 from litestar.exceptions import HTTPException, NotFoundException, ServiceUnavailableException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
 from litestar.types import ASGIApp
 
@@ -93,25 +94,25 @@ def build_app(views: Views, pages: Pages) -> ASGIApp:
     return Guard(build_api(views, pages))
 
 
-def build_api(views: Views, pages: Pages) -> Litestar:
-    """Return the application without its guard."""
-    schema = _Schema()
-    app = Litestar(
-        [*_api_handlers(views), schema.handler(), *_own_handlers(views), _page_handler(pages)],
-        openapi_config=OpenAPIConfig(
-            title="weir", version="1", description="What the dashboard shows, as JSON.",
-            use_handler_docstrings=True, enabled_endpoints=set(),
-        ),
+def build_api(views: Views, pages: Pages, openapi_config: OpenAPIConfig | None = None) -> Litestar:
+    """Return the application without its guard.
+
+    Args:
+        views: What it shows.
+        pages: The static files.
+        openapi_config: For the one that only describes itself.
+    """
+    return Litestar(
+        [*_api_handlers(views), _schema_handler(), *_own_handlers(views), *_page_handlers(pages)],
+        openapi_config=openapi_config,
         exception_handlers={HTTPException: _problem, WeirError: _problem, Exception: _surprise},
         logging_config=None,
-    )  # fmt: skip
-    schema.content = openapi.document(app)
-    return app
+    )
 
 
 def _api_handlers(views: Views) -> list[Any]:
     """Return the handlers of `/api/v1`; their docstrings and types are the OpenAPI document."""
-    windows = Parameter(description=f"Length of event time: {', '.join(get_args(Window))}.")
+    windows = QueryParameter(description=f"Length of event time: {', '.join(get_args(Window))}.")
 
     @get(f"{API}/status", summary="Is it well?", tags=["views"], response_headers=_headers())
     async def status() -> StatusAnswer:
@@ -129,7 +130,7 @@ def _api_handlers(views: Views) -> list[Any]:
         return await views.drift(window)
 
     @get(f"{API}/drift/{{feature:str}}", summary="One feature", tags=["views"], responses=_NOT_FOUND, response_headers=_headers())
-    async def drift_feature(feature: str, window: Annotated[Window, windows] = "24h") -> DriftFeatureAnswer:
+    async def drift_feature(feature: FromPath[str], window: Annotated[Window, windows] = "24h") -> DriftFeatureAnswer:
         """Return one feature (or `score`): its histograms, and its PSI over the last 7 days of event time."""
         found = await views.drift_feature(feature, window)
         if found is None:
@@ -147,7 +148,7 @@ def _api_handlers(views: Views) -> list[Any]:
         return await views.models()
 
     @get(f"{API}/models/{{model:str}}", summary="One model", tags=["views"], responses=_NOT_FOUND, response_headers=_headers())
-    async def model(model: str) -> ModelAnswer:
+    async def model(model: FromPath[str]) -> ModelAnswer:
         """Return one model in full: `name@version`, an alias, or the beginning of a version."""
         return await views.model(model)
 
@@ -155,7 +156,7 @@ def _api_handlers(views: Views) -> list[Any]:
         f"{API}/transactions/{{transaction_id:str}}", summary="One transaction explained", tags=["views"],
         responses={**_NOT_FOUND, **_LATER}, response_headers=_headers(),
     )  # fmt: skip
-    async def transaction(transaction_id: str) -> Explanation:
+    async def transaction(transaction_id: FromPath[str]) -> Explanation:
         """Return what arrived, the score, what each feature added, the decision, and the labels."""
         found = await views.transaction(transaction_id)
         if found is None:
@@ -170,7 +171,7 @@ def _api_handlers(views: Views) -> list[Any]:
         response_headers=_headers(),
     )  # fmt: skip
     async def events(
-        last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID", description="the last fact seen")] = None,
+        last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID", description="the last fact seen")] = None,
     ) -> Stream:
         """Stream server-sent events: `live` (LiveEvent) once a second, `alert` (AlertAnswer) and `incident` (Incident) as they come.
 
@@ -201,9 +202,8 @@ def _own_handlers(views: Views) -> list[Any]:
     return [healthz, metrics]
 
 
-def _page_handler(pages: Pages) -> Any:
-    @get(["/", "/{path:path}"], include_in_schema=False, sync_to_thread=False)
-    def page(request: Request[Any, Any, Any], path: str = "") -> Response[bytes]:
+def _page_handlers(pages: Pages) -> list[Any]:
+    def answer(request: Request[Any, Any, Any], path: str) -> Response[bytes]:
         found = None if path.startswith("/api/") else pages.find(path)
         if found is None:
             raise NotFoundException(f"there is nothing at {request.url.path}; the dashboard begins at /")
@@ -212,29 +212,36 @@ def _page_handler(pages: Pages) -> Any:
             return Response(b"", status_code=304, headers=headers, media_type=found.media_type)
         return Response(found.content, headers=headers, media_type=found.media_type)
 
-    return page
+    @get("/", include_in_schema=False, sync_to_thread=False)
+    def index(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return answer(request, "")
+
+    @get("/{path:path}", include_in_schema=False, sync_to_thread=False)
+    def page(request: Request[Any, Any, Any], path: FromPath[str]) -> Response[bytes]:
+        return answer(request, path)
+
+    return [index, page]
 
 
-class _Schema:
-    """Serves the OpenAPI document, which is made from the application that serves it."""
+def _schema_handler() -> Any:
+    document: list[bytes] = []
 
-    content: bytes = b""
+    @get(f"{API}/schema", include_in_schema=False, sync_to_thread=False)
+    def schema() -> Response[bytes]:
+        if not document:
+            document.append(openapi.generated())
+        return Response(document[0], media_type="application/json")
 
-    def handler(self) -> Any:
-        @get(f"{API}/schema", include_in_schema=False, sync_to_thread=False)
-        def schema() -> Response[bytes]:
-            return Response(self.content, media_type="application/json")
-
-        return schema
+    return schema
 
 
 def _headers() -> list[ResponseHeader]:
     return [ResponseHeader(name="cache-control", value="no-store", documentation_only=False)]
 
 
-def _problem(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+def _problem(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     if isinstance(error, HTTPException):
-        status_code, sentence = error.status_code, _said(error)
+        status_code, sentence = error.status_code, _said(error, request)
     else:
         status_code, sentence = 404 if isinstance(error, ModelError) else 503, str(error)
     return Response(
@@ -242,11 +249,13 @@ def _problem(_: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     )
 
 
-def _said(error: HTTPException) -> str:
+def _said(error: HTTPException, request: Request[Any, Any, Any]) -> str:
     """Return the sentence of an error; of a wrong parameter also which and why."""
     if error.status_code == 400 and isinstance(error.extra, list):
         parts = [f"{part.get('key')}: {part.get('message')}" for part in error.extra if isinstance(part, dict)]
         return "; ".join(parts) or str(error.detail)
+    if error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase:  # the router's own
+        return f"there is nothing at {request.url.path}; {API}/schema lists what there is"
     return str(error.detail)
 
 

@@ -1,13 +1,12 @@
 """The dashboard put together: what reads, what evaluates, what tells, and the views that the addresses show."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 
 from domain.decision import Tier
 from domain.errors import ConfigError, ModelError, Unavailable, WeirError
@@ -20,7 +19,7 @@ from service.quality_log import QualityLog
 from service.redis_fleet import FleetStorage
 from service.settings import Settings
 from service.times import now_ms
-from service.web.alarms import Alarms, to_kafka, to_webhook
+from service.web.alarms import Alarms, Listener, to_kafka, to_webhook
 from service.web.alerts import AlertTail, LastAlerts
 from service.web.answers import (
     AlertAnswer,
@@ -38,6 +37,7 @@ from service.web.events import Events
 from service.web.live import Live
 from service.web.models import ModelViews
 from service.web.quality import QualityView
+from service.web.rounds import every, pause, together
 from service.web.shelf import Shelf
 from service.web.status import status
 from service.web.watch import DriftWatch
@@ -50,7 +50,6 @@ _MODELS_S: Final = 5.0
 _ALARMS_S: Final = 10.0
 _QUALITY_S: Final = 60.0
 _STUCK_MS: Final = 15_000
-_log = structlog.get_logger()
 
 
 class Dashboard:
@@ -93,20 +92,27 @@ class Dashboard:
         """Keep everything up to date until `stop` is set."""
         connection = kafka_connection(self._settings)
         tail = AlertTail(connection, self._alerts, on_alerts=self._publish, on_trouble=lambda n: self._live.trouble("kafka", n))
+        work = [
+            self._fleet_loop(stop),
+            every(_MODELS_S, self._read_models, stop),
+            every(_ALARMS_S, self._pass_on, stop),
+            every(_QUALITY_S, self._read_quality, stop),
+        ]
+        if self._settings.kafka.bootstrap:
+            work.append(tail.run(stop))
+        else:
+            self._live.trouble("kafka", _no_kafka())
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._fleet_loop(stop))
-                if self._settings.kafka.bootstrap:
-                    tasks.create_task(tail.run(stop))
-                else:
-                    self._live.trouble("kafka", _no_kafka())
-                tasks.create_task(_every(_MODELS_S, self._read_models, stop))
-                tasks.create_task(_every(_ALARMS_S, self._pass_on, stop))
-                tasks.create_task(_every(_QUALITY_S, self._read_quality, stop))
+            await together(work, stop)
         finally:
-            self.events.close()
-            await self._training.close()
-            await self._watch.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """End streams and a training that runs, and close what is kept."""
+        self.events.close()
+        await self._training.close()
+        await self._watch.close()
+        self._quality_log.close()
 
     # What the addresses show; see service.web.app.Views.
 
@@ -165,7 +171,7 @@ class Dashboard:
             except (Unavailable, ReplyError, ConfigError) as error:
                 self._live.trouble("redis", _no_redis(error))
                 self._tick()
-            await _pause(stop, _TICK_S)
+            await pause(stop, _TICK_S)
 
     async def _follow_redis(self, stop: asyncio.Event) -> None:
         client = redis_client(self._settings)
@@ -173,12 +179,9 @@ class Dashboard:
             wire = await open_wire(client, n_lines=1)
             try:
                 storage = FleetStorage(wire, self._settings.redis.prefix)
-                async with asyncio.TaskGroup() as tasks:
-                    drift = tasks.create_task(_every(_DRIFT_S, lambda: self._read_drift(storage), stop))
-                    try:
-                        await _every(_TICK_S, lambda: self._read_fleet(storage), stop)
-                    finally:
-                        drift.cancel()
+                drift = every(_DRIFT_S, lambda: self._read_drift(storage), stop)
+                fleet = every(_TICK_S, lambda: self._read_fleet(storage), stop, passes=(Unavailable, ReplyError))
+                await together([fleet, drift], stop)
             finally:
                 await wire.close()
         finally:
@@ -236,15 +239,16 @@ class Dashboard:
         for alert in alerts:
             self.events.fact("alert", msgspec.json.encode(alert))
 
-    def _listeners(self) -> dict[str, Callable[..., Awaitable[bool]]]:
+    def _listeners(self) -> dict[str, Listener]:
         """Return who is told of incidents, by the policy `monitoring.on_alarm`."""
-        chosen, found = self._settings.monitoring.on_alarm, {}
-        if self._webhook is not None:
-            found["webhook"] = to_webhook(self._webhook)
+        chosen = self._settings.monitoring.on_alarm
+        found: dict[str, Listener] = {}
         if chosen in {"incident", "train"} and self._settings.kafka.bootstrap:
             found["kafka"] = to_kafka(kafka_connection(self._settings))
         if chosen == "train":
             found["training"] = self._training.listener
+        if self._webhook is not None:  # the last one: it may be long in answering
+            found["webhook"] = to_webhook(self._webhook)
         return found
 
     def _serving(self) -> list[str]:
@@ -260,24 +264,3 @@ def _no_redis(error: Exception) -> Notice:
     if isinstance(error, ConfigError):
         return Notice(state="empty", text=f"The workers cannot be seen: {error}.")
     return Notice(state="alarm", text=f"The workers cannot be seen, what is shown of them is old: Redis does not answer ({error}).")
-
-
-async def _every(period_s: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
-    """Do the work every so often until `stop` is set; what it raises unforeseen is logged, and it is done again.
-
-    Raises:
-        Unavailable: From the work.
-    """
-    while not stop.is_set():
-        try:
-            await work()
-        except (Unavailable, ReplyError):
-            raise
-        except Exception:  # noqa: BLE001 - the other views go on, and the log has it
-            _log.exception("round_failed")
-        await _pause(stop, period_s)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,9 +1,15 @@
-"""The OpenAPI document: paths from the handlers, schemas from the structs by the library that encodes them."""
+"""The OpenAPI document: paths from the handlers, schemas from the structs by the library that encodes them.
 
-from typing import Any, Final
+`python -m service.web.openapi > docs/openapi.json` writes it.
+"""
+
+import sys
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from monitoring.explanation import Explanation
 from service.web import answers
@@ -15,13 +21,24 @@ _ROOTS: Final = (
 )  # fmt: skip
 
 
-def document(app: Litestar) -> bytes:
-    """Return the document as JSON, the same for the same code."""
+def _document(app: Litestar) -> bytes:
     found = app.openapi_schema.to_schema()
     found["components"] = {"schemas": msgspec.json.schema_components(_ROOTS, schema_hook=_anything, ref_template=_REFERENCE)[1]}
     for path in found["paths"].values():
         _mend(path["get"])
     return msgspec.json.format(msgspec.json.encode(found, order="sorted"), indent=1) + b"\n"
+
+
+def generated() -> bytes:
+    """Return the document as JSON, the same for the same code; it takes a second."""
+    from service.web.app import Views, build_api
+    from service.web.pages import Pages
+
+    config = OpenAPIConfig(
+        title="weir", version="1", description="What the dashboard shows, as JSON.", use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin()], operation_id_creator=lambda handler, _method, _path: handler.handler_name,
+    )  # fmt: skip
+    return _document(build_api(cast("Views", None), Pages(), config))  # views are asked when an address is
 
 
 def _mend(operation: dict[str, Any]) -> None:
@@ -41,3 +58,7 @@ def _anything(kind: type) -> dict[str, Any]:
     if kind is object:
         return {"description": "any JSON value"}
     raise NotImplementedError(kind)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(generated())
