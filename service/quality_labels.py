@@ -18,6 +18,9 @@ class QualityLabels:
         self._path = path
         self._table = pl.read_ipc(path) if path.exists() else pl.DataFrame(schema=LABELS)
 
+    def __len__(self) -> int:
+        return len(self._table)
+
     def new(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return those of the rows (columns of LABELS) that are not here yet."""
         return rows.select(list(LABELS)).unique().join(self._table, on=list(LABELS), how="anti")

@@ -48,6 +48,9 @@ class _State(msgspec.Struct):
     """Topic -> partition -> what was read."""
     newest_ms: int = 0
     """Newest event or label time read."""
+    days: list[int] = []
+    """Midnights of the days that have answers."""
+    n_labels: int = 0
 
 
 class QualityLog:
@@ -88,16 +91,20 @@ class QualityLog:
 
         Raises:
             HistoryError: There is no archive.
+            ConfigError: The folder `monitoring.directory` cannot be written.
         """
         if not is_archive(self._archive):
             raise HistoryError(f"{self._archive} is not an archive; run weir archive, and quality is measured from what it writes")
         try:
             return self._refreshed(now_ms, threshold)
-        except (pl.exceptions.PolarsError, ValueError):  # what is kept was damaged; the archive has it all
+        except (pl.exceptions.PolarsError, OSError, EOFError, ValueError):  # what is kept was damaged; the archive has it all
             self._news = ArchiveNews(self._archive)
             self._amounts = AmountSearch(self._news, self._rates)
-            self._state, self._days, self._labels = self._begun()
-            return self._refreshed(now_ms, threshold)
+            try:
+                self._state, self._days, self._labels = self._begun()
+                return self._refreshed(now_ms, threshold)
+            except OSError as error:
+                raise ConfigError(f"monitoring.directory: cannot write {error.filename or self._folder}: {error.strerror}") from error
 
     def _refreshed(self, now_ms: int, threshold: float | None) -> QualityReport:
         from_day = self._first_day()
@@ -113,11 +120,12 @@ class QualityLog:
         """Return what an earlier process left; None if it is of no use, the archive has it all."""
         try:
             found = msgspec.json.decode((self._folder / "state.json").read_bytes(), type=_State)
-            if msgspec.structs.replace(found, spans={}, newest_ms=0) != self._fresh():
-                return None
-            return found, QualityDays(self._folder / "days"), QualityLabels(self._folder / "labels.arrow")
+            days, labels = QualityDays(self._folder / "days"), QualityLabels(self._folder / "labels.arrow")
         except (OSError, msgspec.MsgspecError, pl.exceptions.PolarsError):
             return None
+        is_whole = len(labels) >= found.n_labels and set(found.days) <= set(days.days())
+        is_ours = msgspec.structs.replace(found, spans={}, newest_ms=0, days=[], n_labels=0) == self._fresh()
+        return (found, days, labels) if is_ours and is_whole else None
 
     def _begun(self) -> tuple[_State, QualityDays, QualityLabels]:
         (self._folder / "state.json").unlink(missing_ok=True)
@@ -158,6 +166,7 @@ class QualityLog:
             oldest_ms = (self._state.newest_ms // DAY_MS - self._keep_days + 1) * DAY_MS
             self._days.drop_before(oldest_ms)
             self._labels.drop_before(oldest_ms)
+            self._state.days, self._state.n_labels = self._days.days(), len(self._labels)
             draft = self._folder / "state.draft"
             draft.write_bytes(msgspec.json.encode(self._state) + b"\n")
             draft.replace(self._folder / "state.json")
