@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from benchmarks.monitoring import counting
 from benchmarks.offline import offline
 from benchmarks.parts import parts, training
 from benchmarks.stage import stage, worker_of
@@ -46,7 +47,8 @@ def main(*, transactions: int, rates: tuple[int, ...], seconds: float, train: bo
                 console.print(f"latency at {rate:,}/s for {seconds:g} s")
                 result["latency_ms"][str(rate)] = latency(place, records, first, rate=rate, seconds=seconds)
                 first += int(rate * seconds)
-        result["parts"] = parts(place) | (training(place) if train else {})
+        result["parts"] = parts(place) | {"counting": counting(place.settings, place.world.history)}
+        result["parts"] |= training(place) if train else {}
     console.print("parts: store and offline features, each alone")
     result["parts"] |= {"store": store(60_000), "offline": offline()}
     click.echo(json.dumps(result, indent=None if as_json else 2))

@@ -22,14 +22,14 @@ class Cuts(NamedTuple):
         """Return the cuts of `Profile.edges`."""
         with np.errstate(over="ignore"):
             near = edges[:-1].astype(np.float32)
-        below = np.where(near > edges[:-1], np.nextafter(near, np.float32(-np.inf)), near)
+            below = np.where(near > edges[:-1], np.nextafter(near, np.float32(-np.inf)), near)
         return cls(np.ascontiguousarray(below.T), np.ascontiguousarray(edges[-1]))
 
 
 @compiled
 def count_rows(
     vectors: NDArray[np.float32], probabilities: NDArray[np.float64], is_alert: NDArray[np.bool_], blocks: NDArray[np.int64],
-    cuts: Cuts, places: NDArray[np.int32], bins: NDArray[np.int64], totals: NDArray[np.int64],
+    cuts: Cuts, places: NDArray[np.int32], bins: NDArray[np.int32], totals: NDArray[np.int32],
 ) -> int:  # fmt: skip
     """Add each row's bins to its block; return how many rows were added.
 
@@ -42,8 +42,8 @@ def count_rows(
         blocks: int64 (n,): which block each row belongs to; below 0: it is left out.
         cuts: Of the profile.
         places: int32 (n_features,): to work in.
-        bins: int64 (n_blocks, n_features + 1, N_BINS + 1), added to: the features, the score.
-        totals: int64 (n_blocks, 2), added to: rows, alerts.
+        bins: int32 (n_blocks, n_features + 1, N_BINS + 1), added to: the features, the score.
+        totals: int32 (n_blocks, 2), added to: rows, alerts.
     """
     n_features, n_added = vectors.shape[1], 0
     for row in range(vectors.shape[0]):

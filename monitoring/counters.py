@@ -1,7 +1,8 @@
 """Counters of what a worker scores, by minute and hour of event time, in bounded memory.
 
-The newest hours are counted minute by minute; older ones as a whole. What an hour or a minute holds only ever grows, so
-whoever reads it keeps the newest content and adds up the workers.
+The newest hours are counted minute by minute; older ones as a whole, and all of them while more than MOST_DETAILED hours pass
+between two takes: a history that is streamed at full speed. What an hour or a minute holds only ever grows, so whoever reads it
+keeps the newest content and adds up the workers.
 """
 
 from collections import OrderedDict
@@ -45,12 +46,12 @@ class _Hour:
 
     __slots__ = ("block", "is_changed", "is_detailed", "minutes")
 
-    def __init__(self, block: int) -> None:
+    def __init__(self, block: int, *, is_detailed: bool) -> None:
         self.block = block
         """What is not counted by minute."""
         self.minutes: dict[int, int] = {}
         """Minute -> block."""
-        self.is_detailed = True
+        self.is_detailed = is_detailed
         self.is_changed = False
 
 
@@ -68,8 +69,9 @@ class Counters:
         n_blocks = MOST_DETAILED * _MINUTES + MOST_HOURS
         self._cuts = Cuts.of(profile.edges)
         self._places = np.zeros(len(profile.names) - 1, np.int32)
-        self._bins = np.zeros((n_blocks, len(profile.names), N_BINS + 1), np.int64)
-        self._totals = np.zeros((n_blocks, 2), np.int64)
+        # Written to, so that the pages are there before the first transaction; 32 bits hold 500,000 rows a second for an hour.
+        self._bins = np.full((n_blocks, len(profile.names), N_BINS + 1), 0, np.int32)
+        self._totals = np.full((n_blocks, 2), 0, np.int32)
         self._free = list(range(n_blocks))
         self._hours: OrderedDict[int, _Hour] = OrderedDict()
         """The one that got a row last is at the end."""
@@ -79,6 +81,9 @@ class Counters:
         self._closed: OrderedDict[int, None] = OrderedDict()
         self._gone_minutes: list[int] = []
         self._gone_hours: list[int] = []
+        self._n_opened = 0
+        """Hours, since the last take."""
+        self._is_slow = True
 
     def count(
         self, vectors: NDArray[np.float32], probabilities: NDArray[np.float64], time_ms: NDArray[np.int64], outcomes: Sequence[Outcome]
@@ -118,6 +123,7 @@ class Counters:
                 minutes.update({minute: self._counts([held.minutes[minute]]) for minute in held.minutes.keys() & self._changed})
         found = Changes(minutes, hours, self._gone_minutes, self._gone_hours)
         self._changed, self._left, self._gone_minutes, self._gone_hours = set(), OrderedDict(), [], []
+        self._is_slow, self._n_opened = self._n_opened <= MOST_DETAILED, 0
         return found
 
     def _block(self, minute: int) -> int:
@@ -142,18 +148,19 @@ class Counters:
         if len(self._hours) == MOST_HOURS:
             self._close(*self._hours.popitem(last=False))
         detailed = [held for held in self._hours.values() if held.is_detailed]
-        if len(detailed) == MOST_DETAILED:
+        if detailed and (len(detailed) == MOST_DETAILED or not self._is_slow):
             self._join(detailed[0])
-        held = self._hours[hour] = _Hour(self._free.pop())
+        held = self._hours[hour] = _Hour(self._free.pop(), is_detailed=self._is_slow)
+        self._n_opened += 1
         return held
 
     def _join(self, held: _Hour) -> None:
         """Count an hour as a whole from now on."""
-        for minute, block in held.minutes.items():
-            self._bins[held.block] += self._bins[block]
-            self._totals[held.block] += self._totals[block]
-            self._release(block)
-            self._gone_minutes.append(minute)
+        blocks = list(held.minutes.values())
+        self._bins[held.block] += self._bins[blocks].sum(axis=0, dtype=np.int32)
+        self._totals[held.block] += self._totals[blocks].sum(axis=0, dtype=np.int32)
+        self._release(blocks)
+        self._gone_minutes += held.minutes
         held.minutes, held.is_detailed = {}, False
 
     def _close(self, hour: int, held: _Hour) -> None:
@@ -163,22 +170,22 @@ class Counters:
             self._left[hour] = self._sum(held)
             if len(self._left) > MOST_LEFT:
                 self._left.popitem(last=False)
-        self._release(held.block)
+        self._release([held.block])
         self._closed[hour] = None
         if len(self._closed) > MOST_CLOSED:
             self._gone_hours.append(self._closed.popitem(last=False)[0])
 
-    def _release(self, block: int) -> None:
-        self._bins[block] = 0
-        self._totals[block] = 0
-        self._free.append(block)
+    def _release(self, blocks: list[int]) -> None:
+        self._bins[blocks] = 0
+        self._totals[blocks] = 0
+        self._free += blocks
 
     def _sum(self, held: _Hour) -> Counts:
         return self._counts([held.block, *held.minutes.values()])
 
     def _counts(self, blocks: list[int]) -> Counts:
-        n_rows, n_alerts = self._totals[blocks].sum(axis=0).tolist()
-        return Counts(n_rows, n_alerts, self._bins[blocks].sum(axis=0))
+        n_rows, n_alerts = self._totals[blocks].sum(axis=0, dtype=np.int64).tolist()
+        return Counts(n_rows, n_alerts, self._bins[blocks].sum(axis=0, dtype=np.int64))
 
 
 def _parts(minutes: list[int]) -> Iterator[tuple[int, int]]:

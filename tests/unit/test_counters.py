@@ -142,6 +142,23 @@ def test_a_late_row_of_an_hour_that_is_no_longer_counted_by_minute_is_counted_in
     assert {hour: counts.n_rows for hour, counts in found.hours.items()} == {START_MS // HOUR_MS: 2}
 
 
+def test_minutes_are_not_counted_while_hours_fly_by_and_are_again_when_they_do_not():
+    counters = Counters(PLAIN, "m@1")
+    given, gone, hour = set(), [], START_MS // HOUR_MS
+    for n_hours in (30, 30, 1, 1):
+        for _ in range(n_hours):
+            one(counters, hour * HOUR_MS, hour * HOUR_MS + MINUTE_MS)
+            hour += 1
+        found = counters.take()
+        given |= found.minutes.keys()
+        gone += found.gone_minutes
+        assert {counts.n_rows for counts in found.hours.values()} == {2}
+        assert len(found.hours) == n_hours
+
+    assert given - set(gone) == {(hour - 1) * 60, (hour - 1) * 60 + 1}
+    assert len(given) == 2 * (limits.MOST_DETAILED + 1)
+
+
 def test_a_row_far_ahead_does_not_hide_the_present():
     counters = Counters(PLAIN, "m@1")
     one(counters, START_MS)
