@@ -29,7 +29,7 @@ def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
     from service.context import config_of, settings_of
     from service.interrupts import run_until_interrupted
     from service.web.guard import require_loopback
-    from service.web.server import leave_soon, serve
+    from service.web.server import leave_in_time, serve
 
     settings = settings_of(context).settings
     if port is not None:
@@ -38,8 +38,9 @@ def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
     logs.configure(sys.stderr)
 
     async def work(stop: asyncio.Event) -> None:
+        leaving = asyncio.create_task(leave_in_time(stop))
         await serve(settings, stop, config=config_of(context), on_ready=say)
-        leave_soon()
+        leaving.cancel()
 
     def say(url: str) -> None:
         click.echo(json.dumps({"url": url}) if as_json else f"the dashboard: {url} (Ctrl-C ends it)")

@@ -20,7 +20,7 @@ from service.web.guard import require_loopback
 from service.web.pages import Pages
 
 _DRAIN_S: Final = 1
-_THREADS_S: Final = 0.5
+_PATIENCE_S: Final = 1.8
 _BACKLOG: Final = 256
 
 
@@ -92,8 +92,12 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def leave_soon() -> None:
-    """End this process within half a second, though a thread may still evaluate or read: all that is kept survives a kill."""
-    timer = threading.Timer(_THREADS_S, os._exit, (0,))
+async def leave_in_time(stop: asyncio.Event) -> None:
+    """End this process, at once and with exit code 0, if it still runs two seconds after `stop` was set.
+
+    A thread may still evaluate or read the archive, and cannot be interrupted; all that is kept survives a kill.
+    """
+    await stop.wait()
+    timer = threading.Timer(_PATIENCE_S, os._exit, (0,))
     timer.daemon = True
     timer.start()
