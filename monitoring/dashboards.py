@@ -239,7 +239,7 @@ _INCIDENTS: Final = Row(
             "Most often missing", "percentunit", [Query("topk(10, weir_drift_missing_ratio)", "{{feature}}")],
             "Share of missing values, last 24 hours.",
         ),
-        Panel("Baseline", "d", [Query("max(weir_drift_baseline_days)")], "Days that the noise limits were measured on.", "stat", 6),
+        Panel("Baseline", "s", [Query("max(weir_drift_baseline_seconds)")], "Time that the noise limits were measured on.", "stat", 6),
         Panel(
             "Evaluated to", "dateTimeFromNow", [Query("1000 * max(weir_drift_evaluated_timestamp_seconds)")],
             "End of the newest evaluated hour, event time.", "stat", 6,
@@ -270,7 +270,7 @@ _QUALITY: Final = Row(
             for name, what in (("precision", "Fraud among the alerts."), ("recall", "Caught among the reported fraud."))
         ),
         Panel(
-            "Labels take", "d", [Query("max by (stratum, quantile) (weir_label_delay_days)", "{{stratum}} {{quantile}}")],
+            "Labels take", "s", [Query("max by (stratum, share) (weir_fraud_delay_seconds)", "{{stratum}} {{share}}")],
             "Age by which half and nine tenths of the fraud is reported, among alerts and among what was approved.",
         ),
         Panel(

@@ -13,6 +13,7 @@ from monitoring.quality import Estimate, QualityReport
 
 WORKER_STATES: Final = ("well", "attention", "alarm")
 _WINDOW: Final = "24h"
+_DAY_S: Final = 86_400
 _SHARES: Final = {"0.5": 0.5, "0.9": 0.9}
 
 
@@ -31,7 +32,7 @@ class WebMetrics:
         self._limit = gauge("weir_drift_psi_limit", "What noise alone reaches; absent before there is a baseline.", "feature")
         self._missing = gauge("weir_drift_missing_ratio", "Share of missing values in the last 24 hours of event time.", "feature")
         self._changed = gauge("weir_drift_features_changed", "Features that differ by more than noise, last 24 hours of event time.")
-        self._baseline = gauge("weir_drift_baseline_days", "Days that the noise limits were measured on.")
+        self._baseline = gauge("weir_drift_baseline_seconds", "Time that the noise limits were measured on; whole days.")
         self._evaluated = gauge("weir_drift_evaluated_timestamp_seconds", "End of the newest evaluated hour, event time.")
         self._incidents = gauge("weir_incidents_open", "Incidents that have not ended.", "kind", "severity")
         self._untold = gauge("weir_alarms_untold", "Words about incidents that a listener (Kafka, webhook) has not been told yet.")
@@ -39,7 +40,7 @@ class WebMetrics:
         self._precision = gauge("weir_quality_precision", "Precision of the newest day with an estimate; 95 % interval.", "estimate")
         self._recall = gauge("weir_quality_recall", "Recall of the newest day with an estimate; 95 % interval.", "estimate")
         self._day = gauge("weir_quality_day_timestamp_seconds", "Beginning of the newest day with an estimate of recall.")
-        self._delay = gauge("weir_label_delay_days", "Age by which this share of a stratum's frauds is known.", "stratum", "quantile")
+        self._delay = gauge("weir_fraud_delay_seconds", "Age by which this share of a stratum's frauds is known.", "stratum", "share")
         self.set_incidents([])
         self.set_workers([])
 
@@ -55,7 +56,7 @@ class WebMetrics:
                         metric.labels(row.feature).set(value)
         changed = {r.feature for r in report.features if r.window == _WINDOW and (r.is_significant or r.is_missing_significant)}
         self._changed.set(len(changed))
-        self._baseline.set(report.baseline_days)
+        self._baseline.set(report.baseline_days * _DAY_S)
         self._evaluated.set(report.now_hour * 3600)
 
     def set_incidents(self, is_open: Iterable[tuple[Kind, str]]) -> None:
@@ -86,10 +87,10 @@ class WebMetrics:
                 self._day.set(day.day_ms / 1000)
                 break
         for stratum, curve in report.delay_curve.items():
-            for quantile, share in _SHARES.items():
+            for name, share in _SHARES.items():
                 age = next((age_days for age_days, known in curve if known >= share), None)
                 if age is not None:
-                    self._delay.labels(stratum, quantile).set(age)
+                    self._delay.labels(stratum, name).set(age * _DAY_S)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

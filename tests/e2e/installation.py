@@ -86,6 +86,10 @@ class Installation:
             assert worker.poll() is None, self.logs()
         return worker
 
+    def port_of(self, worker: subprocess.Popen[bytes]) -> int:
+        """Return the port of a worker's `/metrics` and `/healthz`."""
+        return self._ports[worker.pid]
+
     def metrics(self, worker: subprocess.Popen[bytes]) -> dict[str, float]:
         """Return what a worker's `/metrics` shows, name and labels -> value; nothing while it does not listen yet."""
         try:
