@@ -49,6 +49,8 @@ _DRIFT_S: Final = 2.0
 _MODELS_S: Final = 5.0
 _ALARMS_S: Final = 10.0
 _QUALITY_S: Final = 60.0
+_CONCEPT_EVERY: Final = 5
+"""Rounds of quality between two looks at the concept: they read every alert of the archive."""
 _STUCK_MS: Final = 15_000
 
 
@@ -77,7 +79,7 @@ class Dashboard:
         self._shelf = Shelf(registry, signing_key_of(settings))
         self._models = ModelViews(registry, self._shelf, settings.model.registry)
         self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
-        self._quality = QualityView(self._quality_log.refresh, archive, currency)
+        self._quality = QualityView(self._quality_log, archive, currency)
         self._training = CandidateTraining(config=config, archive=archive, log=directory / "training.log")
         webhook = settings.monitoring.webhook_url
         self._webhook = Webhook(webhook, settings.monitoring.webhook_secret, directory / "webhooks.jsonl") if webhook else None
@@ -86,6 +88,7 @@ class Dashboard:
         self._last_drift: DriftAnswer | None = None
         self._last_models: ModelsAnswer | None = None
         self._threshold: float | None = None
+        self._n_quality = 0
         self._ticked_ms = now_ms()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -226,11 +229,18 @@ class Dashboard:
 
     async def _read_quality(self) -> None:
         try:
-            await asyncio.to_thread(self._quality.refresh, now_ms())
+            await asyncio.to_thread(self._quality.refresh, now_ms(), self._threshold)
         except (WeirError, OSError) as error:
             self._quality.trouble(str(error))
-        if self._quality.report is not None:
-            self._metrics.set_quality(self._quality.report)
+        report = self._quality.report
+        if report is None:
+            return
+        self._metrics.set_quality(report)
+        if self._n_quality % _CONCEPT_EVERY == 0:
+            with suppress(WeirError):  # the quality view says what is wrong with the archive
+                archive = Path(self._settings.archive.directory)
+                await self._watch.judge_concept(archive, self._live.fleet.speaking(now_ms()), report.at_ms)
+        self._n_quality += 1
 
     async def _pass_on(self) -> None:
         self._metrics.set_untold(await self._alarms.pass_on())

@@ -3,6 +3,7 @@
 import msgspec
 
 from domain.errors import ModelError
+from monitoring.concept import ConceptChange
 from monitoring.design_effect import DesignEffects, estimate
 from monitoring.drift_evaluation import evaluate
 from monitoring.drift_report import DriftReport
@@ -41,6 +42,8 @@ class ModelDrift:
         kept = log.kept(shelved.reference, _INCIDENTS)
         self._folded = _Folded(Incidents(), []) if kept is None else msgspec.json.decode(kept, type=_Folded)
         self._measured_day = -1
+        self.concept: ConceptChange | None = None
+        """The newest change of the share of right alerts; it alarms with the next evaluation."""
         self.report: DriftReport | None = None
 
     @property
@@ -67,7 +70,7 @@ class ModelDrift:
         self.report = evaluate(
             self.hours, self.shelved.profile, self.effects, now_hour=now_hour, importance=self.shelved.importance
         )  # fmt: skip
-        state, events = fold(self._folded.state, self.report, now_hour)
+        state, events = fold(self._folded.state, self.report, now_hour, concept=self.concept)
         news = [self._incident(event) for event in events]
         by_id = {incident.id: incident for incident in [*self._folded.incidents, *news]}
         self._folded = _Folded(state, list(by_id.values())[-_MOST_INCIDENTS:])

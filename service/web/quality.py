@@ -1,10 +1,10 @@
 """The third view: how good the answers were, from the archive."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from features.currency import exponent
 from monitoring.quality import QualityReport
+from service.quality_log import QualityLog
 from service.web.answers import QualityAnswer, State
 
 _HOW = "start `weir archive`, which writes answers and labels into Parquet files; labels come with `weir label` or on labels.v1"
@@ -13,26 +13,35 @@ _HOW = "start `weir archive`, which writes answers and labels into Parquet files
 class QualityView:
     """Keeps the last report."""
 
-    def __init__(self, refresh: Callable[[int], QualityReport], archive: Path, base_currency: str) -> None:
+    def __init__(self, log: QualityLog, archive: Path, base_currency: str) -> None:
         """Prepare.
 
         Args:
-            refresh: Reads what is new in the archive and returns the report as of a wall clock in ms; takes time.
+            log: Reads the archive.
             archive: Its folder.
             base_currency: ISO 4217.
         """
-        self._refresh = refresh
+        self._log = log
         self._archive = archive
         self._base_currency = base_currency
         self._trouble = ""
         self.report: QualityReport | None = None
 
-    def refresh(self, now_ms: int) -> None:
-        """Read what is new, if there is an archive; call it from a thread."""
+    def refresh(self, now_ms: int, threshold: float | None) -> None:
+        """Read what is new, if there is an archive; it takes time.
+
+        Args:
+            now_ms: Wall clock.
+            threshold: The champion's, for review.
+
+        Raises:
+            HistoryError: The archive cannot be read.
+            ConfigError: The folder `monitoring.directory` cannot be written.
+        """
         if not self._has_archive:
             self.report = None
             return
-        self.report = self._refresh(now_ms)
+        self.report = self._log.refresh(now_ms, threshold=threshold)
         self._trouble = ""
 
     def trouble(self, sentence: str) -> None:

@@ -34,12 +34,20 @@ def _state(live: LiveEvent, notices: Sequence[Notice]) -> State:
 
 
 def _headline(state: State, notices: Sequence[Notice]) -> str:
+    """Return the worst finding, and how many there are beside it."""
     if state == "empty":
         return "Nothing is scored yet."
     if state == "well":
         return "All is well."
-    n = sum(rank(notice.state) <= rank("attention") for notice in notices)
-    n_alarms = sum(notice.state == "alarm" for notice in notices)
-    if state == "alarm":
-        return "Something is wrong." if n_alarms == 1 else f"{n_alarms} things are wrong."
-    return "One thing needs attention." if n == 1 else f"{n} things need attention."
+    n_more = sum(rank(notice.state) <= rank("attention") for notice in notices) - 1
+    more = f" And {n_more} more." if n_more else ""
+    return _first_sentence(notices[0].text) + more
+
+
+def _first_sentence(text: str) -> str:
+    """Return a text up to its first full stop that ends a sentence.
+
+    >>> _first_sentence("PSI 0.2 is much. Look.")
+    'PSI 0.2 is much.'
+    """
+    return text.partition(". ")[0].rstrip(".") + "."

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -14,6 +15,7 @@ from monitoring.fleet import WorkerState
 from monitoring.packed import HOUR_MS
 from service.redis_fleet import Counted, FleetStorage
 from service.web.answers import DriftAnswer, DriftFeatureAnswer, Incident, ModelSpan, Notice
+from service.web.concept import newest_change
 from service.web.drift import DriftView
 from service.web.evaluation import ModelDrift, newest_hour
 from service.web.hours import HourLog
@@ -84,6 +86,25 @@ class DriftWatch:
     async def feature(self, name: str, window: Window, now_ms: int) -> DriftFeatureAnswer | None:
         """Return one feature opened."""
         return await self._in_thread(lambda: self._view.feature(name, window, now_ms=now_ms) if self._view else None)
+
+    async def judge_concept(self, archive: Path, speaking: Sequence[WorkerState], now_ms: int) -> None:
+        """Look whether the alerts of the model that serves are right as often as they were.
+
+        Args:
+            archive: Their folder.
+            speaking: The workers; their policy counts.
+            now_ms: The archive's own time.
+
+        Raises:
+            HistoryError: The archive cannot be read.
+        """
+        drift = self._models.get(self._main or "")
+        if drift is None:
+            return
+        window = drift.shelved.manifest.window
+        policy = next((s.policy for s in speaking if s.model == self._main), drift.shelved.manifest.policy.version)
+        find = partial(newest_change, archive, drift.shelved.reference, policy, maturity_ms=window.maturity_ms, now_ms=now_ms)
+        drift.concept = await asyncio.to_thread(find)
 
     async def incidents(self) -> list[Incident]:
         """Return the newest word of every incident of every model."""
