@@ -115,6 +115,10 @@ class Counters:
 
     def take(self) -> Changes:
         """Return what changed since the last call."""
+        self._is_slow, self._n_opened = self._n_opened <= MOST_DETAILED, 0
+        if not self._is_slow:
+            for held in self._hours.values():
+                self._join(held)
         minutes, hours = {}, dict(self._left)
         for hour, held in self._hours.items():
             if held.is_changed:
@@ -123,7 +127,6 @@ class Counters:
                 minutes.update({minute: self._counts([held.minutes[minute]]) for minute in held.minutes.keys() & self._changed})
         found = Changes(minutes, hours, self._gone_minutes, self._gone_hours)
         self._changed, self._left, self._gone_minutes, self._gone_hours = set(), OrderedDict(), [], []
-        self._is_slow, self._n_opened = self._n_opened <= MOST_DETAILED, 0
         return found
 
     def _block(self, minute: int) -> int:
@@ -148,7 +151,7 @@ class Counters:
         if len(self._hours) == MOST_HOURS:
             self._close(*self._hours.popitem(last=False))
         detailed = [held for held in self._hours.values() if held.is_detailed]
-        if detailed and (len(detailed) == MOST_DETAILED or not self._is_slow):
+        if len(detailed) == MOST_DETAILED:  # the first one is of an earlier part of the chunk: this one has no more hours
             self._join(detailed[0])
         held = self._hours[hour] = _Hour(self._free.pop(), is_detailed=self._is_slow)
         self._n_opened += 1

@@ -131,9 +131,9 @@ def test_a_late_row_of_an_hour_that_is_no_longer_counted_by_minute_is_counted_in
     counters = Counters(PLAIN, "m@1")
     for hour in range(limits.MOST_DETAILED + 1):
         one(counters, START_MS + hour * HOUR_MS)
-    found = counters.take()
+        found = counters.take()
+        assert len(found.minutes) == len(found.hours) == 1
     assert found.gone_minutes == [START_MS // MINUTE_MS]
-    assert len(found.hours) == limits.MOST_DETAILED + 1
 
     one(counters, START_MS + 5)
 
@@ -155,20 +155,22 @@ def test_minutes_are_not_counted_while_hours_fly_by_and_are_again_when_they_do_n
         assert {counts.n_rows for counts in found.hours.values()} == {2}
         assert len(found.hours) == n_hours
 
-    assert given - set(gone) == {(hour - 1) * 60, (hour - 1) * 60 + 1}
-    assert len(given) == 2 * (limits.MOST_DETAILED + 1)
+    assert given == {(hour - 1) * 60, (hour - 1) * 60 + 1}
+    assert not given & set(gone)
 
 
 def test_a_row_far_ahead_does_not_hide_the_present():
     counters = Counters(PLAIN, "m@1")
     one(counters, START_MS)
     one(counters, START_MS + 20 * 365 * 24 * HOUR_MS)  # a clock that is years ahead
+    hours = {}
     for minute in range(1, 600):
         one(counters, START_MS + minute * MINUTE_MS)
+        found = counters.take()
+        hours.update(found.hours)
 
-    found = counters.take()
     assert counters.n_uncounted == 0
-    assert sum(counts.n_rows for counts in found.hours.values()) == 601
+    assert sum(counts.n_rows for counts in hours.values()) == 601
     assert found.minutes[START_MS // MINUTE_MS + 599].n_rows == 1
 
 
