@@ -88,7 +88,7 @@ class Dashboard:
         self._last_drift: DriftAnswer | None = None
         self._last_models: ModelsAnswer | None = None
         self._threshold: float | None = None
-        self._n_quality = 0
+        self._n_quality = self._n_drift = 0
         self._ticked_ms = now_ms()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -213,9 +213,11 @@ class Dashboard:
         news = await self._watch.evaluate(speaking, self._live.champion)
         for incident in news:
             self.events.fact("incident", msgspec.json.encode(incident))
-        self._last_drift = await self._watch.answer("24h", now_ms())
-        if (found := self._watch.report) is not None:
-            self._metrics.set_drift(*found)
+        if self._last_drift is None or self._watch.n_changes != self._n_drift:
+            self._n_drift = self._watch.n_changes
+            self._last_drift = await self._watch.answer("24h", now_ms())
+            if (found := self._watch.report) is not None:
+                self._metrics.set_drift(*found)
         self._metrics.set_incidents((i.kind, i.severity) for i in await self._watch.incidents() if i.ended_ms is None)
 
     async def _read_models(self) -> None:

@@ -49,6 +49,7 @@ class DriftWatch:
         self._since: dict[Counted, int] = {}
         self._round = 0
         self._main: str | None = None
+        self._n_changes = 0
 
     async def close(self) -> None:
         """Wait for the evaluation that runs, and close the file."""
@@ -119,6 +120,11 @@ class DriftWatch:
         await self._in_thread(self._log.keep, listener, incident_id, content)
 
     @property
+    def n_changes(self) -> int:
+        """Grows whenever an answer may differ from the last one in more than its time."""
+        return self._n_changes
+
+    @property
     def report(self) -> tuple[str, DriftReport] | None:
         """The model that serves most, and its last evaluation."""
         drift = self._models.get(self._main or "")
@@ -145,6 +151,7 @@ class DriftWatch:
                 drift = ModelDrift(self._shelf.get(model), self._log)
             except ModelError as error:
                 text = f"What {model} counted cannot be judged: {error}. Copy its bundle into this registry (model.registry)."
+                self._n_changes += model not in self._notices
                 self._notices[model] = Notice(state="attention", text=text, href="#/models")
                 return None
             self._notices.pop(model, None)
@@ -157,14 +164,19 @@ class DriftWatch:
         serving = [state.model for state in speaking]
         by_number = sorted(set(serving), key=lambda model: (-serving.count(model), model))
         wanted = [*by_number, *([champion] if champion else []), *self._log.models()]
-        self._main = next((model for model in wanted if self._drift(model) is not None), None)
+        found = next((model for model in wanted if self._drift(model) is not None), None)
+        self._n_changes += found != self._main
+        self._main = found
 
     def _advance(self, model: str, speaking: Sequence[WorkerState]) -> list[Incident] | None:
         """Evaluate one hour; None: nothing is left to evaluate."""
         drift = self._models[model]
         now_hour = _over(drift, [state for state in speaking if state.model == model])
         hour = None if now_hour is None else drift.next_hour(now_hour)
-        return None if hour is None else drift.advance(hour)
+        if hour is None:
+            return None
+        self._n_changes += 1
+        return drift.advance(hour)
 
     def _answer(self, window: Window, now_ms: int) -> DriftAnswer:
         models = self._spans()
