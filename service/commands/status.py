@@ -1,17 +1,21 @@
-"""`weir status`: what runs of the embedded Kafka and Redis."""
+"""`weir status`: what runs of the embedded Kafka and Redis, and which workers."""
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from monitoring.fleet import WorkerState
+    from service.settings import Settings
 
 
 @click.command(name="status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(context: click.Context, *, as_json: bool) -> None:
-    """Show what runs of the embedded Kafka and Redis, and whether it answers; exit code 1 if something is missing.
+    """Show what runs of the embedded Kafka and Redis, and the workers; exit code 1 if a service is missing.
 
     A service whose address is set in the settings is shown with it and not judged; see `weir doctor`.
 
@@ -22,6 +26,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
     from pathlib import Path
 
+    from service import fleet_status
     from service.context import settings_of
     from service.embedded import answers, is_embedded, running
     from service.settings import without_password
@@ -44,17 +49,40 @@ def command(context: click.Context, *, as_json: bool) -> None:
     )
     owner_pid = found.owner_pid if found else None
     is_complete = all(service["state"] in ("running", "external") for service in (kafka, redis))
+    workers = _workers(settings) if redis["state"] in ("running", "external") else None
     if as_json:
-        click.echo(json.dumps({"kafka": kafka, "redis": redis, "owner_pid": owner_pid, "is_complete": is_complete}))
+        told = None if workers is None else [fleet_status.as_json(worker) for worker in workers]
+        click.echo(json.dumps({"kafka": kafka, "redis": redis, "owner_pid": owner_pid, "is_complete": is_complete, "workers": told}))
     else:
         for name, service in (("kafka", kafka), ("redis", redis)):
             click.echo(f"{name}  {_words(service)}")
+        for line in _worker_lines(workers):
+            click.echo(f"worker  {line}")
         if owner_pid:
             click.echo(f"they end with process {owner_pid}")
         if not is_complete:
             click.echo("start what is missing: weir up")
     if not is_complete:
         sys.exit(1)
+
+
+def _workers(settings: "Settings") -> "list[WorkerState] | None":
+    """Return the workers of the last minute; None: Redis does not answer."""
+    from domain.errors import Unavailable
+    from service import fleet_status
+
+    try:
+        return fleet_status.workers(settings)
+    except Unavailable:
+        return None
+
+
+def _worker_lines(workers: "list[WorkerState] | None") -> list[str]:
+    from service import fleet_status
+
+    if workers is None:
+        return ["not known: Redis does not answer"]
+    return [fleet_status.words(worker) for worker in workers] or ["none; start one: weir worker"]
 
 
 def _service(*, is_embedded: bool, address: str, pid: int | None, is_answering: bool) -> dict[str, Any]:
