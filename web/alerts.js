@@ -1,6 +1,6 @@
 // The last alerts, newest first, with their reasons. They wait while somebody reads, and are told aloud at most every ten seconds.
 
-import { beforePaint, element, replace, say } from "./element.js";
+import { element, replace, say } from "./element.js";
 import { moment } from "./clock.js";
 import { plural, share } from "./format.js";
 import { emptiness, sign } from "./notice.js";
@@ -8,6 +8,8 @@ import { address } from "./router.js";
 
 const MOST = 50;
 const MOST_REASONS = 3;
+// Alerts that come in a storm are shown together: nobody reads ten a second.
+const TOGETHER_MS = 500;
 const SPOKEN_EVERY_MS = 10_000;
 const DECISIONS = {
   decline: { state: "alarm", word: "Decline" },
@@ -97,6 +99,7 @@ export function alertList(spoken) {
   let isPaused = false;
   let isReading = false;
   let unspoken = [];
+  let soon = 0;
 
   const showPause = () => {
     pause.setAttribute("aria-pressed", String(isPaused));
@@ -122,6 +125,7 @@ export function alertList(spoken) {
   }
 
   function arrive() {
+    soon = 0;
     if (waiting.length > MOST + 1) waiting.splice(0, waiting.length - MOST - 1);
     if (isPaused || isReading || list.contains(document.activeElement)) showHeld();
     else release();
@@ -132,9 +136,9 @@ export function alertList(spoken) {
   });
   list.addEventListener("pointerleave", () => {
     isReading = false;
-    if (!isPaused) beforePaint(list, arrive);
+    arrive();
   });
-  list.addEventListener("focusout", () => beforePaint(list, arrive));
+  list.addEventListener("focusout", () => requestAnimationFrame(arrive)); // by then the focus has arrived
 
   const timer = setInterval(() => {
     if (!unspoken.length) return;
@@ -145,18 +149,15 @@ export function alertList(spoken) {
 
   return {
     node,
-    /** Show `alerts` (newest first) in place of what is shown; nothing moves while somebody reads. */
+    /** Show those of `alerts` (newest first) that are not shown yet; the first time all at once. */
     fill(alerts) {
-      if (isPaused || (list.children.length && (isReading || list.contains(document.activeElement)))) {
+      if (list.children.length || waiting.length) {
         for (const alert of alerts.toReversed()) this.add(alert);
         return;
       }
-      waiting.length = 0;
-      known.clear();
       for (const alert of alerts) known.add(keyOf(alert));
       replace(list, alerts.slice(0, MOST).map(item));
       empty.hidden = alerts.length > 0;
-      showHeld();
     },
     add(alert) {
       if (known.has(keyOf(alert))) return;
@@ -164,8 +165,11 @@ export function alertList(spoken) {
       if (known.size > 20 * MOST) known.delete(known.values().next().value);
       waiting.push(alert);
       unspoken.push(alert);
-      beforePaint(list, arrive);
+      soon ||= setTimeout(arrive, TOGETHER_MS);
     },
-    close: () => clearInterval(timer),
+    close() {
+      clearInterval(timer);
+      clearTimeout(soon);
+    },
   };
 }

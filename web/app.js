@@ -5,6 +5,7 @@ import { element, replace, say } from "./element.js";
 import { Feed } from "./events.js";
 import { sign, word } from "./notice.js";
 import { PAGES, parse } from "./router.js";
+import { Status } from "./status.js";
 import { toggle } from "./theme.js";
 
 const MODULES = {
@@ -16,6 +17,7 @@ const MODULES = {
 };
 
 const feed = new Feed();
+const status = new Status();
 const content = document.getElementById("content");
 const spoken = document.getElementById("spoken");
 const links = PAGES.map(({ page, title }) => element("a", { href: `#/${page}`, "data-page": page }, title));
@@ -38,22 +40,22 @@ async function show() {
   open.close();
   const view = element("div", { class: `page page-${route.page}` });
   replace(content, view);
-  open = { page: route.page, close() {}, ...mount(view, route, { feed, spoken }) };
+  open = { page: route.page, close() {}, ...mount(view, route, { feed, spoken, status }) };
   if (isFirst) return;
   scrollTo(0, 0);
   view.querySelector("h1")?.focus({ preventScroll: true });
 }
 
-/** Say in the header whether this page hears from the service, and how the stream is. */
+/** Say in the header whether this page hears from the service, and how all is. */
 function showContact() {
   const line = document.getElementById("feed");
   const isHeard = feed.isConnected;
-  const state = isHeard ? (feed.last?.state ?? "empty") : "attention";
-  const text = isHeard === null ? "Connecting…" : isHeard ? word(state) : "Reconnecting…";
+  const state = isHeard ? (status.answer?.state ?? "empty") : "attention";
+  const text = isHeard === null ? "Connecting…" : isHeard ? (status.answer ? word(state) : "Connecting…") : "Reconnecting…";
   if (line.dataset.shown === text) return;
   line.dataset.shown = text;
   line.className = `feed is-${state}`;
-  line.title = isHeard ? "State of the stream, renewed every second" : "weir web does not answer; what is shown may be old";
+  line.title = isHeard ? "How all is; the live page says why" : "weir web does not answer; what is shown may be old";
   replace(line, sign(isHeard === null ? "empty" : state, 14), element("span", {}, text));
 }
 
@@ -68,9 +70,11 @@ feed.addEventListener("contact", ({ detail }) => {
   showContact();
   say(spoken, detail.isConnected ? "" : "The connection to the service is lost; trying again.");
 });
-feed.addEventListener("live", showContact);
+status.addEventListener("change", showContact);
+for (const kind of ["resumed", "incident"]) feed.addEventListener(kind, () => status.again());
 showContact();
 feed.open();
+status.open();
 startClock();
 addEventListener("hashchange", show);
 show();

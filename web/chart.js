@@ -135,6 +135,7 @@ export function chart(about) {
   );
 
   let plot = null;
+  let data = null;
   let shown = { limits: [], hatched: null, marks: [] };
   const isTime = about.x?.isTime ?? true;
   const formatX = about.x?.format ?? tick;
@@ -156,7 +157,7 @@ export function chart(about) {
     return [about.low ?? bottom, top > 0 ? top : (about.least ?? 1)];
   }
 
-  function make(width, data) {
+  function make(width) {
     const options = {
       width,
       height: about.height ?? 200,
@@ -185,33 +186,36 @@ export function chart(about) {
     plot = new uPlot(options, data, plotBox);
   }
 
-  const resized = new ResizeObserver(() =>
-    beforePaint(resized, () => {
-      const width = plotBox.clientWidth;
-      if (plot && width && width !== plot.width) plot.setSize({ width, height: about.height ?? 200 });
-    }),
-  );
+  function draw() {
+    const width = plotBox.clientWidth;
+    if (!data) return;
+    if (!data[0].length) {
+      plot?.destroy();
+      plot = null;
+      replace(plotBox, element("p", { class: "plot-empty" }, about.empty ?? "Nothing to draw yet."));
+    } else if (!width) {
+      // Hidden: drawn when it gets a size.
+    } else if (!plot) {
+      replace(plotBox);
+      make(width);
+    } else {
+      if (plot.width !== width) plot.setSize({ width, height: about.height ?? 200 });
+      plot.setData(data);
+    }
+  }
+
+  const resized = new ResizeObserver(() => beforePaint(plotBox, draw));
   resized.observe(plotBox);
   const endTheme = onChange(() => plot?.redraw(true));
 
   return {
     node,
-    set(data, { sentence: text = "", limits = [], hatched = null, marks = [] } = {}) {
+    set(found, { sentence: text = "", limits = [], hatched = null, marks = [] } = {}) {
+      data = found;
       shown = { limits, hatched, marks };
       say(sentence, text);
       plotBox.setAttribute("aria-label", `${title}${unit ? `, ${unit}` : ""}. ${text}`);
-      beforePaint(plotBox, () => {
-        if (!data[0].length) {
-          plot?.destroy();
-          plot = null;
-          replace(plotBox, element("p", { class: "plot-empty" }, about.empty ?? "Nothing to draw yet."));
-        } else if (plot) {
-          plot.setData(data);
-        } else if (plotBox.clientWidth) {
-          replace(plotBox);
-          make(plotBox.clientWidth, data);
-        }
-      });
+      beforePaint(plotBox, draw);
     },
     /** Draw marks and limits anew without new data. */
     mark(marks) {

@@ -245,14 +245,14 @@ function mountTable(view, route, window) {
       replace(found, answer.notices.length > 0 && element("div", { class: "panel" }, notices(answer.notices)));
       const isEmpty = !answer.features.length;
       rest.hidden = !isEmpty;
-      if (isEmpty)
-        replace(
-          rest,
+      replace(
+        rest,
+        isEmpty &&
           emptiness(
             "No feature has been counted yet.",
             "Workers count every transaction that they score. Start one with `weir worker`, or see it all with `weir demo`.",
           ),
-        );
+      );
       score.set(answer.score, window);
       incidents.node.hidden = isEmpty && !answer.incidents.length;
       incidents.set({
@@ -267,6 +267,7 @@ function mountTable(view, route, window) {
     (error) => {
       rest.hidden = false;
       replace(rest, failure(error));
+      if (features.node.hidden) replace(lead);
     },
   );
 }

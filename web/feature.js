@@ -6,7 +6,7 @@ import { element, replace } from "./element.js";
 import { count, index, minute, percent, share } from "./format.js";
 import { histogram } from "./histogram.js";
 import { incidentPanel } from "./incidents.js";
-import { failure, sign, waiting, word } from "./notice.js";
+import { emptiness, failure, sign, waiting, word } from "./notice.js";
 import { address } from "./router.js";
 import { facts } from "./table.js";
 
@@ -144,7 +144,11 @@ export function mountFeature(view, name, window) {
       incidents.node.hidden = !answer.incidents.length;
       incidents.set({ incidents: answer.incidents, models: [], now_ms: history.at(-1)?.at_ms ?? null, window, hasBaseline: true });
     },
-    (error) => replace(problem, failure(error)),
+    (error) => {
+      replace(problem, failure(error));
+      if (error.status === 404)
+        replace(values, emptiness(`Nothing is known of ${name}.`, "The list of all features links to those that are counted."));
+    },
   );
   return {
     again: asked.again,

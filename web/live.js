@@ -10,7 +10,6 @@ import { commands, failure, notices, sign, waiting, word } from "./notice.js";
 import { workerPanel } from "./workers.js";
 
 const HISTORY_MS = 600_000;
-const STATUS_EVERY_MS = 5_000;
 const SECOND_MS = 1_000;
 
 /** The words of the first screen. */
@@ -188,8 +187,8 @@ function historyCharts() {
 }
 
 /** Show the page in `view`. */
-export function mount(view, _route, { feed, spoken }) {
-  const status = statusPanel();
+export function mount(view, _route, { feed, spoken, status }) {
+  const words = statusPanel();
   const figures = figuresPanel();
   const charts = historyCharts();
   const workers = workerPanel();
@@ -198,7 +197,7 @@ export function mount(view, _route, { feed, spoken }) {
   const history = element("section", { class: "panel charts", "aria-label": "The last 10 minutes" }, charts.nodes);
   replace(
     view,
-    status.node,
+    words.node,
     problem,
     element("div", { class: "live" }, alerts.node, element("div", { class: "live-side" }, figures.node, history), workers.node),
   );
@@ -212,12 +211,8 @@ export function mount(view, _route, { feed, spoken }) {
     charts.add(event.detail);
   };
   const onAlert = (event) => alerts.add(event.detail);
-  const words = follow(
-    "status",
-    STATUS_EVERY_MS,
-    (found) => status.set(found),
-    (error) => status.fail(error),
-  );
+  const showWords = () => (status.error ? words.fail(status.error) : status.answer && words.set(status.answer));
+  showWords();
   // The whole picture once for each connection; from then on the events carry it.
   let isFilled = false;
   const whole = follow(
@@ -232,24 +227,19 @@ export function mount(view, _route, { feed, spoken }) {
     },
     (error) => isFilled || replace(problem, failure(error)),
   );
-  const onResumed = () => {
-    whole.again();
-    words.again();
-  };
-  const onIncident = () => words.again();
+  const onResumed = () => whole.again();
   feed.addEventListener("live", onLive);
   feed.addEventListener("alert", onAlert);
-  feed.addEventListener("incident", onIncident);
+  status.addEventListener("change", showWords);
   feed.addEventListener("resumed", onResumed);
   return {
     close() {
-      words.close();
       whole.close();
       charts.close();
       alerts.close();
       feed.removeEventListener("live", onLive);
       feed.removeEventListener("alert", onAlert);
-      feed.removeEventListener("incident", onIncident);
+      status.removeEventListener("change", showWords);
       feed.removeEventListener("resumed", onResumed);
     },
   };

@@ -215,6 +215,7 @@ export function mount(view, route, { feed }) {
     if (name === open) return;
     asked.close();
     open = name;
+    replace(shown, element("div", { class: "panel" }, waiting("Loading the model")));
     asked = follow(
       `models/${encodeURIComponent(name)}`,
       2 * EVERY_MS,
@@ -245,6 +246,7 @@ export function mount(view, route, { feed }) {
     (error) => {
       rest.hidden = false;
       replace(rest, failure(error));
+      if (open === null) replace(lead);
     },
   );
   const again = () => {

@@ -3,13 +3,13 @@
 import { element, replace } from "./element.js";
 import { count } from "./format.js";
 
-const ROWS_A_FRAME = 60;
+const ROWS_A_STEP = 50;
 
 /**
  * A table with a caption.
  *
  * @param {object} about
- *   caption; `columns`: [{title, cell(row) -> children, isNumber, isHeader, label}]; `key(row)`; `most`: rows shown before "show all"
+ *   caption; `columns`: [{title, cell(row) -> children, isNumber, isHeader, label}]; `key(row)`; `most`: rows shown before "show more"
  *   (0 = all); `rowClass(row)`; `isCaptionSeen`; `isCards`: on narrow screens each row is a card.
  * @returns {{node, set(rows)}}
  */
@@ -32,22 +32,13 @@ export function table(about) {
     head,
     body,
   );
-  const more = element("button", {
-    type: "button",
-    class: "quiet more",
-    hidden: true,
-    onclick: () => {
-      isOpen = !isOpen;
-      show();
-    },
-  });
+  const more = element("button", { type: "button", class: "quiet more", hidden: true, onclick: () => open() });
   // What may scroll must be reachable by keyboard: the box takes the focus.
   const box = element("div", { class: "table-box", role: "region", "aria-label": about.caption, tabindex: 0 }, grid);
   const node = element("div", { class: "table" }, box, more);
   const known = new Map();
   let rows = [];
-  let isOpen = false;
-  let turn = 0;
+  let n_open = most || Infinity;
 
   function rowOf(row) {
     const name = key(row);
@@ -75,28 +66,25 @@ export function table(about) {
     return made;
   }
 
-  function arrange(wanted, from) {
-    const part = wanted.slice(from, from + ROWS_A_FRAME);
-    part.forEach((row, place) => {
-      const node = rowOf(row);
-      if (body.children[from + place] !== node) body.insertBefore(node, body.children[from + place] ?? null);
+  function show() {
+    const wanted = rows.slice(0, n_open);
+    wanted.forEach((row, place) => {
+      const made = rowOf(row);
+      if (body.children[place] !== made) body.insertBefore(made, body.children[place] ?? null);
     });
-    return from + part.length;
+    while (body.children.length > wanted.length) body.lastChild.remove();
+    more.hidden = rows.length <= wanted.length;
+    more.textContent = `Show more: ${count(wanted.length)} of ${count(rows.length)} shown`;
   }
 
-  function show() {
-    const wanted = most && !isOpen ? rows.slice(0, most) : rows;
-    more.hidden = !most || rows.length <= most;
-    more.textContent = isOpen ? `Show the first ${count(most)}` : `Show all ${count(rows.length)}`;
-    const mine = ++turn;
-    let done = 0;
-    const step = () => {
-      if (mine !== turn) return;
-      done = arrange(wanted, done);
-      if (done < wanted.length) requestAnimationFrame(step);
-      else while (body.children.length > wanted.length) body.lastChild.remove();
-    };
-    step();
+  // Once asked for more, scrolling asks for the rest: a thousand rows at once would make the page stutter.
+  const near = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && open(), { rootMargin: "400px" });
+
+  function open() {
+    n_open += ROWS_A_STEP;
+    show();
+    near.unobserve(more);
+    if (!more.hidden) requestAnimationFrame(() => near.observe(more));
   }
 
   return {

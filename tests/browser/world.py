@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -14,8 +13,6 @@ import polars as pl
 
 from service.demo import settings_toml
 from service.times import format_time
-from simulate.drift import Drift
-from simulate.generate import generate
 from tests.e2e.installation import REPOSITORY, Installation, until
 
 DAY_MS = 86_400_000
@@ -25,11 +22,11 @@ LIVE_RATE_PER_S = 60
 class Web:
     """One `weir web` process."""
 
-    def __init__(self, config: Path, log: Path, port: int = 0) -> None:
+    def __init__(self, config: Path, log: Path, port: int = 0, **environment: str) -> None:
         self._log = log.open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "service", "--config", str(config), "web", "--port", str(port), "--json"],
-            stdout=subprocess.PIPE, stderr=self._log, cwd=REPOSITORY, env=os.environ.copy(),
+            stdout=subprocess.PIPE, stderr=self._log, cwd=REPOSITORY, env=os.environ | environment,
         )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -53,9 +50,17 @@ class Web:
 
 
 class World:
-    """A stream that has run for `n_days` and goes on at a few transactions a second while the browser looks."""
+    """A stream that has run for `n_days` and goes on at a few transactions a second while the browser looks.
 
-    def __init__(self, installation: Installation, *, first_day: int, n_days: int, n_cards: int, seed: int) -> None:
+    Args:
+        installation: Its archive and monitoring folders become ones of its own.
+        history: Transactions and labels, from before `from_ms` if `is_warm`.
+        from_ms: The model was trained up to here; the stream begins here.
+        n_days: Days of event time to stream at full speed.
+        is_warm: Build the feature state of the time before first.
+    """
+
+    def __init__(self, installation: Installation, history: pl.DataFrame, *, from_ms: int, n_days: int, is_warm: bool) -> None:
         self.installation = installation
         folder = installation.folder
         replace = msgspec.structs.replace
@@ -65,32 +70,29 @@ class World:
             monitoring=replace(installation.settings.monitoring, directory=str(folder / "monitoring")),
         )
         installation.config.write_text(settings_toml(installation.settings), "utf-8")
-        # The last days differ: people buy online what they bought in shops.
-        drifts = (Drift("channel_shift", first_day + n_days - 1),)
-        history = generate(n_days=first_day + n_days + 2, n_cards=n_cards, seed=seed, drifts=drifts)
-        start_ms = int(history["event_time_ms"][0]) // DAY_MS * DAY_MS
-        self._from_ms = start_ms + first_day * DAY_MS
-        self._live_ms = self._from_ms + n_days * DAY_MS
+        self._from, self._live_from = format_time(from_ms), format_time(from_ms + n_days * DAY_MS)
         self._history = folder / "history.parquet"
-        history.filter(pl.col("event_time_ms") >= self._from_ms).write_parquet(self._history)
+        history.write_parquet(self._history)
+        self._is_warm = is_warm
         self._live: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
         """Stream the days, write the archive, and begin the live traffic."""
+        weir, history = self.installation.weir, str(self._history)
+        if self._is_warm:
+            weir("rebuild", history, "--to", self._from)
         self.installation.start_worker()
-        self.installation.weir("produce", str(self._history), "--from", format_time(self._from_ms), "--to", format_time(self._live_ms))
-        self.installation.weir("archive", "--until-end")
+        weir("produce", history, "--from", self._from, "--to", self._live_from)
+        weir("archive", "--until-end")
         self._live = subprocess.Popen(
-            [sys.executable, "-m", "service", "--config", str(self.installation.config), "produce", str(self._history),
-             "--from", format_time(self._live_ms), "--rate", str(LIVE_RATE_PER_S)],
+            [sys.executable, "-m", "service", "--config", str(self.installation.config), "produce", history,
+             "--from", self._live_from, "--rate", str(LIVE_RATE_PER_S)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
         )  # fmt: skip
 
-    def web(self, port: int = 0) -> Web:
-        """Start the dashboard; it is known to see the worker when this returns."""
-        found = Web(self.installation.config, self.installation.folder / "web.log", port)
-        until(lambda: found.get("live")["workers"], "the dashboard sees no worker")
-        return found
+    def web(self, port: int = 0, **environment: str) -> Web:
+        """Start the dashboard."""
+        return Web(self.installation.config, self.installation.folder / "web.log", port, **environment)
 
     def close(self) -> None:
         if self._live is not None:
@@ -99,11 +101,8 @@ class World:
         self.installation.close()
 
 
-def wait_for_views(web: Web, patience_s: float = 60.0) -> None:
-    """Wait until drift and quality have been evaluated once."""
-    deadline_s = time.monotonic() + patience_s
-    while time.monotonic() < deadline_s:
-        if web.get("drift")["features"] and web.get("quality")["report"]:
-            return
-        time.sleep(0.2)
-    raise AssertionError("drift or quality was not evaluated")
+def until_filled(web: Web) -> None:
+    """Wait until every page has something to show."""
+    until(lambda: web.get("live")["workers"] and web.get("live")["alerts"], "the dashboard sees no worker, or no alert")
+    until(lambda: web.get("drift")["features"], "drift is not evaluated")
+    until(lambda: web.get("quality")["report"], "quality is not evaluated")

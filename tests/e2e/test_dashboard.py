@@ -1,0 +1,305 @@
+"""The dashboard in a real Chromium, before a running worker: seen, read aloud, walked through by keyboard.
+
+`WEIR_SCREENSHOTS=docs/images pytest tests/e2e/test_dashboard.py` streams more days and writes the pictures of the docs.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from service.demo import settings_toml
+from simulate.drift import Drift
+from simulate.generate import generate
+from tests.browser.chromium import launch
+from tests.browser.visitor import PAGES, Visitor
+from tests.browser.world import Web, World, until_filled
+from tests.e2e.conftest import PAST_DAYS
+from tests.e2e.installation import Installation, until
+
+SCREENSHOTS = os.environ.get("WEIR_SCREENSHOTS")
+#: The baseline of drift needs 28 days; the last day then differs.
+N_SHOWN_DAYS = 40
+N_DAYS = 2
+SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
+N_MANY = 1000
+MOST_ALERTS = 50
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = launch(playwright)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def world(browser, trained, broker, redis_server, tmp_path_factory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    installation = Installation(
+        folder, bootstrap=broker.bootstrap, redis_url=redis_server.url, prefix="dashboard.", registry=trained.registry
+    )
+    if SCREENSHOTS:
+        drifts = (Drift("channel_shift", PAST_DAYS + N_SHOWN_DAYS - 1),)
+        history = generate(n_days=PAST_DAYS + N_SHOWN_DAYS + 4, n_cards=1_500, seed=5, drifts=drifts)
+        found = World(installation, history, from_ms=trained.start_ms, n_days=N_SHOWN_DAYS, is_warm=True)
+    else:
+        found = World(installation, trained.history, from_ms=trained.start_ms, n_days=N_DAYS, is_warm=False)
+    found.run()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def web(world) -> Iterator[Web]:
+    found = world.web()
+    until_filled(found)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module", params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+def visitor(request, browser, web) -> Iterator[Visitor]:
+    size, scheme = request.param
+    found = Visitor(browser, web.url, width=SIZES[size][0], height=SIZES[size][1], scheme=scheme)
+    found.name = f"{size}-{scheme}"
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def guest(browser, web) -> Iterator[Visitor]:
+    found = Visitor(browser, web.url)
+    yield found
+    found.close()
+
+
+def view_of(page: str, web: Web) -> str:
+    """Return the address that shows `page` at its fullest."""
+    return f"transaction/{web.get('live')['alerts'][0]['transaction_id']}" if page == "transaction" else page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_fits_is_accessible_and_asks_nobody_else(page, visitor, web, tmp_path):
+    visitor.complaints.clear()
+    shown = visitor.open(view_of(page, web))
+    picture = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+    picture.mkdir(parents=True, exist_ok=True)
+    if not SCREENSHOTS or visitor.name == "desktop-light" or (visitor.name, page) == ("phone-dark", "live"):
+        shown.screenshot(path=picture / f"{page}{'-phone-dark' if visitor.name == 'phone-dark' else ''}.png")
+
+    assert visitor.overflow_px() == 0
+    assert visitor.violations() == []
+    assert visitor.complaints == []
+    assert [url for url in visitor.requests if not url.startswith(web.url)] == []
+
+
+def test_the_first_screen_says_in_words_how_it_is_what_changed_and_where_the_last_alerts_are(guest, web):
+    guest.open("live")
+    until(lambda: web.get("status")["headline"] in guest.text(".status .headline"), "the page's words are not the service's")
+    until(lambda: guest.page.locator(".status .notice").count() == len(web.get("status")["sentences"]), "sentences are missing")
+
+    assert guest.page.locator("#alerts .alert").count() > 0
+    assert guest.page.locator("#alerts .alert").first.bounding_box()["y"] < SIZES["desktop"][1]
+    assert guest.page.locator("#alerts .reasons li").first.inner_text()
+    assert guest.page.locator(".workers-panel tbody tr").count() == len(web.get("live")["workers"])
+
+
+def test_the_figures_follow_the_stream(guest):
+    page = guest.open("live")
+    newest = page.inner_text("#newest")
+    page.wait_for_function("(before) => document.querySelector('#newest').innerText !== before", arg=newest)
+
+    assert re.fullmatch(r"\d+(\.\d)?\u00a0/s", page.locator(".figures dd").first.inner_text())
+
+
+def test_all_pages_can_be_walked_by_keyboard_alone(guest, web):
+    page = guest.open("live")
+    keys = page.keyboard
+    keys.press("Tab")
+    expect(page.locator("#skip")).to_be_focused()
+    keys.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.reload()
+    for name in PAGES[1:]:
+        guest.tab_to(f"nav a[data-page={name}]")
+        keys.press("Enter")
+        page.wait_for_function("(name) => location.hash.startsWith('#/' + name)", arg=name)
+        guest.settle()
+        expect(page.locator("h1")).to_be_focused()
+        expect(page.locator(f"nav a[data-page={name}]")).to_have_attribute("aria-current", "page")
+        page.evaluate("document.querySelector('#skip').focus()")
+
+    guest.open("drift")
+    guest.tab_to("input[type=radio]")
+    keys.press("ArrowRight")
+    page.wait_for_function("location.hash.includes('window=7d')")
+    guest.settle()
+    guest.tab_to("#feature-search")
+    keys.type("event_channel")
+    expect(page.locator(".panel tbody tr")).to_have_count(1)
+    guest.tab_to("a.name[href*=event_channel]")
+    keys.press("Enter")
+    expect(page.locator("h1")).to_have_text("event_channel")
+    guest.settle()
+    assert page.locator(".histogram tbody tr").count() >= 2
+
+    transaction_id = web.get("live")["alerts"][0]["transaction_id"]
+    guest.open("transaction")
+    guest.tab_to("#transaction-id")
+    keys.type(transaction_id)
+    keys.press("Enter")
+    expect(page.locator("#verdict-title")).to_have_text(transaction_id)
+    assert "Fraud probability" in guest.text()
+    guest.tab_to("#theme")
+    keys.press("Enter")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    assert guest.complaints == []
+
+
+def test_an_address_shows_the_same_view_to_a_colleague(guest):
+    page = guest.open("drift?window=1h&q=merchant_count&order=psi")
+
+    assert page.is_checked("input[value='1h']")
+    assert page.input_value("#feature-search") == "merchant_count"
+    assert {"merchant_count" in name for name in page.locator(".panel tbody th a").all_inner_texts()} == {True}
+
+
+def test_the_threshold_explorer_says_what_another_threshold_would_have_meant(guest, web):
+    page = guest.open("quality")
+    rows = web.get("quality")["report"]["thresholds"]
+    if not rows:
+        assert "No day is mature yet." in guest.text("section:has(#explorer-title)")
+        return
+    page.focus("#threshold")
+    page.keyboard.press("Home")
+    first = guest.text(".explorer .figures")
+    page.keyboard.press("End")
+
+    assert guest.text(".explorer .figures") != first
+    assert page.get_attribute("#threshold", "aria-valuetext").split(":")[0] == page.inner_text(".threshold-value")
+    assert "threshold=" in page.url
+
+
+def test_an_unknown_transaction_is_said_to_be_unknown_and_its_name_stays_text(guest):
+    page = guest.open("transaction/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+
+    assert "No transaction <img src=x onerror=alert(1)>." in guest.text()
+    assert page.locator("main img").count() == 0
+
+
+def test_a_thousand_features_are_a_short_table_that_grows_as_one_scrolls(guest, web):
+    answer = web.get("drift?window=24h")
+    answer["features"] = [answer["features"][i % len(answer["features"])] | {"feature": f"feature_{i}"} for i in range(N_MANY)]
+    guest.page.route("**/api/v1/drift?window=24h", lambda route: route.fulfill(json=answer))
+    page = guest.open("drift")
+    rows = page.locator("section:has(#features-title) tbody tr")
+
+    assert rows.count() <= MOST_ALERTS
+    more = page.get_by_role("button", name="of 1,000 shown")
+    more.click()
+    while more.is_visible():
+        before = rows.count()
+        more.scroll_into_view_if_needed()
+        expect(rows).not_to_have_count(before)
+
+    assert rows.count() == N_MANY
+    page.fill("#feature-search", "feature_99")
+    expect(rows).to_have_count(11)
+
+
+def test_a_storm_of_alerts_keeps_the_list_short_and_waits_while_somebody_reads(guest, web):
+    page = guest.open("live")
+    alert = web.get("live")["alerts"][0]
+    page.evaluate(
+        """async (alert) => {
+          const { alertList } = await import("./alerts.js");
+          const list = alertList(document.createElement("p"));
+          document.querySelector("main").replaceChildren(list.node);
+          window.storm = (from, n) => { for (let i = from; i < from + n; i += 1) list.add({ ...alert, transaction_id: `storm-${i}` }); };
+          list.fill([]);
+          window.storm(0, 500);
+        }""",
+        alert,
+    )
+    items = page.locator("#alerts > li")
+    expect(items).to_have_count(MOST_ALERTS)
+    expect(items.first.locator("a")).to_have_attribute("href", "#/transaction/storm-499")
+    items.first.locator("a").focus()
+    page.evaluate("window.storm(500, 3)")
+    expect(page.locator(".held")).to_contain_text("3 new alerts, held while you read")
+    expect(items.first.locator("a")).to_have_attribute("href", "#/transaction/storm-499")
+    page.locator(".held").click()
+    expect(items.first.locator("a")).to_have_attribute("href", "#/transaction/storm-502")
+    expect(items).to_have_count(MOST_ALERTS)
+
+
+def test_the_page_says_when_the_service_is_away_and_goes_on_when_it_is_back(browser, world, tmp_path):
+    folder = {"WEIR_MONITORING_DIRECTORY": str(tmp_path)}  # one folder, one `weir web`
+    web = world.web(**folder)
+    guest = Visitor(browser, web.url)
+    page = guest.open("live")
+    web.stop()
+    expect(page.locator("#feed")).to_have_text("Reconnecting…")
+    again = world.web(web.port, **folder)
+    until(lambda: again.get("live")["workers"], "the dashboard sees no worker")
+    expect(page.locator("#feed")).not_to_have_text("Reconnecting…")
+    newest = page.inner_text("#newest")
+    page.wait_for_function("(before) => document.querySelector('#newest').innerText !== before", arg=newest)
+    guest.close()
+    again.stop()
+
+
+@pytest.fixture(scope="module")
+def empty(browser, redis_server, broker, tmp_path_factory) -> Iterator[Visitor]:
+    folder = tmp_path_factory.mktemp("empty")
+    installation = Installation(
+        folder, bootstrap=broker.bootstrap, redis_url=redis_server.url, prefix="empty.", registry=folder / "registry"
+    )
+    replace = msgspec.structs.replace
+    settings = replace(
+        installation.settings,
+        archive=replace(installation.settings.archive, directory=str(folder / "archive")),
+        monitoring=replace(installation.settings.monitoring, directory=str(folder / "monitoring")),
+    )
+    installation.config.write_text(settings_toml(settings), "utf-8")
+    web = Web(installation.config, folder / "web.log")
+    found = Visitor(browser, web.url)
+    yield found
+    found.close()
+    web.stop()
+
+
+@pytest.mark.parametrize(
+    ("page", "missing", "what_fills_it"),
+    [
+        ("live", "No worker is running.", "weir worker"),
+        ("live", "No alert in sight.", "weir demo"),
+        ("drift", "No feature has been counted yet.", "weir worker"),
+        ("quality", "There is no archive", "weir archive"),
+        ("models", "The registry is empty.", "weir train"),
+        ("transaction", "No alert in sight.", ""),
+    ],
+)
+def test_an_empty_view_says_what_would_fill_it_and_how(page, missing, what_fills_it, empty):
+    empty.complaints.clear()
+    empty.open(page)
+
+    assert missing in empty.text()
+    assert what_fills_it in empty.text()
+    assert empty.violations() == []
+    assert empty.complaints == []
+
+
+def test_without_a_baseline_nothing_is_judged_and_the_page_says_why(guest, web):
+    guest.open("drift")
+    until(lambda: web.get("drift")["sentence"] in guest.text(), "the page's words are not the service's")
+
+    if not web.get("drift")["has_baseline"]:
+        assert guest.page.locator("section:has(#features-title) tbody .badge.is-alarm").count() == 0
+        assert "Not judged" in guest.text()
