@@ -25,4 +25,8 @@ def upper(p: float | Floats, df: Floats) -> Floats:
     """
     from scipy.special import gammainccinv
 
-    return np.asarray(2 * gammainccinv(df / 2, p), dtype=np.float64)
+    # The inverse is slow, and many features have the same few degrees of freedom.
+    pairs = np.stack(np.broadcast_arrays(np.asarray(p, np.float64), df), axis=-1)
+    different, place = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
+    values = 2 * gammainccinv(different[:, 1] / 2, different[:, 0])
+    return np.asarray(values[place.reshape(-1)].reshape(pairs.shape[:-1]), dtype=np.float64)

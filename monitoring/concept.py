@@ -15,10 +15,12 @@ class ConceptChange(NamedTuple):
 
     time_ms: int
     """Event time of the alert that showed it."""
+    since_ms: int
+    """Event time of the first alert after the change, as far as can be told."""
     precision_before: float
     precision_now: float
     n_alerts: int
-    """Alerts since the change, as far as ADWIN can tell."""
+    """Alerts since the change."""
 
 
 class Alerts(NamedTuple):
@@ -61,9 +63,21 @@ def concept_changes(time_ms: NDArray[np.int64], outcomes: NDArray[np.int64], *, 
     from river.drift import ADWIN
 
     adwin = ADWIN(delta=delta)  # type: ignore[no-untyped-call] # river's types are partial
-    for at_ms, outcome in zip(time_ms.tolist(), outcomes.tolist(), strict=True):
-        n, n_right = adwin.width + 1, adwin.total + outcome
+    for place, outcome in enumerate(outcomes.tolist()):
+        n_before = int(adwin.width)
         adwin.update(outcome)  # type: ignore[no-untyped-call] # river's types are partial
         if adwin.drift_detected:
-            # What ADWIN dropped is what held before the change.
-            yield ConceptChange(at_ms, (n_right - adwin.total) / (n - adwin.width), adwin.estimation, int(adwin.width))
+            window = outcomes[place - n_before : place + 1]
+            cut = _cut(window)
+            since = place - n_before + cut
+            before, now = float(window[:cut].mean()), float(window[cut:].mean())
+            yield ConceptChange(int(time_ms[place]), int(time_ms[since]), before, now, len(window) - cut)
+
+
+def _cut(window: NDArray[np.int64]) -> int:
+    """Return where the share most likely changed, in [1, len - 1]: the farthest point of the cumulative sum (Page, 1954).
+
+    ADWIN forgets in steps, so that what it keeps still holds much of the past.
+    """
+    drawn = np.cumsum(window - window.mean())[:-1]
+    return int(np.argmax(np.abs(drawn))) + 1

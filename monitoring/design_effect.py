@@ -26,29 +26,47 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+class Effect(NamedTuple):
+    """Two readings of the same noise, of equal shape, both at least 1."""
+
+    usual: Floats
+    """By the median of the baseline's windows: what half of them stay below."""
+    widest: Floats
+    """At least `usual`; by the largest of the baseline's windows: what weekends, paydays and runs did at most."""
+
+    @classmethod
+    def none(cls, *shape: int) -> Self:
+        """Return the effect of independent rows."""
+        return cls(np.ones(shape), np.ones(shape))
+
+    def at(self, *place: int) -> "Effect":
+        """Return one part."""
+        return Effect(self.usual[place], self.widest[place])
+
+
 @dataclass(frozen=True, slots=True)
 class DesignEffects:
-    """Design effects by reference, window and row of the profile; all are at least 1.
+    """Design effects by reference, window and row of the profile.
 
     Attributes:
         names: The profile's.
         n_days: Days (UTC) with a transaction that they were measured on; below MIN_DAYS they must not be used.
-        values: float64 (2, 3, len(names)): of the distribution of known values.
-        missing: float64 (2, 3, len(names)): of the share of missing values.
-        alert_rate: float64 (3,): of the share of alerts, against the past.
+        values: (2, 3, len(names)): of the distribution of known values.
+        missing: (2, 3, len(names)): of the share of missing values.
+        alert_rate: (3,): of the share of alerts, against the past.
     """
 
     names: tuple[str, ...]
     n_days: int
-    values: Floats
-    missing: Floats
-    alert_rate: Floats
+    values: Effect
+    missing: Effect
+    alert_rate: Effect
 
     @classmethod
     def unknown(cls, profile: Profile) -> Self:
         """Return what holds before there are days to measure on: nothing may alarm."""
         shape = (len(REFERENCES), len(WINDOWS_H), len(profile.names))
-        return cls(profile.names, 0, np.ones(shape), np.ones(shape), np.ones(len(WINDOWS_H)))
+        return cls(profile.names, 0, Effect.none(*shape), Effect.none(*shape), Effect.none(len(WINDOWS_H)))
 
     @property
     def is_enough(self) -> bool:
@@ -57,22 +75,26 @@ class DesignEffects:
 
     def encode(self) -> bytes:
         """Return them as an npz; equal ones give equal bytes."""
-        arrays = {"values": self.values, "missing": self.missing, "alert_rate": self.alert_rate}
-        return encode_arrays({"names": np.array(self.names), "n_days": np.array([self.n_days]), **arrays})
+        effects = {name: np.stack(getattr(self, name)) for name in _EFFECTS}
+        return encode_arrays({"names": np.array(self.names), "n_days": np.array([self.n_days]), **effects})
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
         """Return what `encode` wrote."""
         arrays = decode_arrays(content)
-        return cls(
-            tuple(arrays["names"].tolist()), int(arrays["n_days"][0]), *(arrays[name] for name in ("values", "missing", "alert_rate"))
-        )
+        return cls(tuple(arrays["names"].tolist()), int(arrays["n_days"][0]), *(Effect(*arrays[name]) for name in _EFFECTS))
+
+
+_EFFECTS: Final = ("values", "missing", "alert_rate")
 
 
 def estimate(hours: Mapping[int, Counts], profile: Profile, *, training_hours: range = range(0)) -> DesignEffects:
-    """Return the design effects of the days in `hours`: the median of PSI / (1/n + 1/m) over that of a chi-square variable.
+    """Return the design effects of the days in `hours`.
 
-    Every hour ends one window of each length. A reference `past` takes the earlier weeks that are there, one at least.
+    Every hour ends one window of each length, and x = PSI / (1/n + 1/m) of independent rows would be chi-square. The usual
+    effect is the median of x over that of a chi-square variable. The widest one is the largest x over what the largest
+    of as many independent windows reaches: the 1/(k + 1) quantile, k windows that do not overlap. A reference `past`
+    takes the whole weeks that are there, one at least.
 
     Args:
         hours: Counts by hour since the epoch, for one model.
@@ -86,14 +108,13 @@ def estimate(hours: Mapping[int, Counts], profile: Profile, *, training_hours: r
     sums = _RollingSums(kept)
     for w, length_h in enumerate(WINDOWS_H.values()):
         current, past = sums.windows(length_h)
-        if not len(current.n_rows):
-            continue
         for r, reference in enumerate(REFERENCES):
             is_fixed = reference == "training"
             against = profile.counts if is_fixed else past.bins
-            found.values[r, w] = _effect(shift.of_values(current.bins, against, profile, is_fixed=is_fixed))
-            found.missing[r, w] = _effect(shift.of_missing(current.bins, against, is_fixed=is_fixed))
-        found.alert_rate[w] = _effect(rate_shift(current.n_alerts, current.n_rows, past.n_alerts, past.n_rows))
+            _set(found.values, (r, w), shift.of_values(current.bins, against, profile, is_fixed=is_fixed), length_h)
+            _set(found.missing, (r, w), shift.of_missing(current.bins, against, is_fixed=is_fixed), length_h)
+        rates = rate_shift(current.n_alerts, current.n_rows, past.n_alerts, past.n_rows)
+        _set(found.alert_rate, (w,), rates, length_h)
     return replace(found, n_days=len({hour // 24 for hour in kept}))
 
 
@@ -123,18 +144,25 @@ class _RollingSums:
     def windows(self, length_h: int) -> tuple[_Sums, _Sums]:
         """Return every full window of the length, and the same hours of the earlier weeks."""
         ends = np.arange(length_h, self._n_hours + 1)
-        weeks = [self._between(ends - length_h - WEEK_H * week, ends - WEEK_H * week) for week in range(1, PAST_WEEKS + 1)]
-        return self._between(ends - length_h, ends), _Sums(*(sum(column[1:], column[0]) for column in zip(*weeks, strict=True)))
+        weeks = [self._windows(ends - WEEK_H * week, length_h) for week in range(1, PAST_WEEKS + 1)]
+        return self._windows(ends, length_h), _Sums(*(sum(column[1:], column[0]) for column in zip(*weeks, strict=True)))
 
-    def _between(self, first: Ints, end: Ints) -> _Sums:
-        first, end = np.maximum(first, 0), np.maximum(end, 0)
+    def _windows(self, ends: Ints, length_h: int) -> _Sums:
+        # A week of which only a part is there would not hold the same hours: it counts as none.
+        is_there = ends >= length_h
+        first, end = np.where(is_there, ends - length_h, 0), np.where(is_there, ends, 0)
         return _Sums(*(sums[end] - sums[first] for sums in (self._rows, self._alerts, self._bins)))
 
 
-def _effect(found: Shift) -> Floats:
-    """Return the design effect of each feature, by its windows on the first axis; 1 where nothing could be compared."""
-    ratio = found.ratio
-    is_measured = ~np.isnan(ratio).all(axis=0) & (found.df[0] > 0)
-    median = np.nanmedian(np.where(is_measured, ratio, 0.0), axis=0)
-    usual = chi_square.upper(0.5, np.maximum(found.df[0], 1.0))
-    return np.maximum(1.0, np.where(is_measured, median / usual, 1.0))
+def _set(effect: Effect, place: tuple[int, ...], found: Shift, length_h: int) -> None:
+    """Write the effect that the windows (the first axis of `found`) show; what could not be compared stays at 1."""
+    if not len(found.psi):
+        return
+    ratio, df = found.ratio, np.maximum(found.df[0], 1.0)
+    n_windows = (~np.isnan(ratio)).sum(axis=0)
+    is_measured = (n_windows > 0) & (found.df[0] > 0)
+    ratio = np.where(is_measured, ratio, 0.0)
+    n_apart = np.maximum(1.0, (n_windows + length_h - 1) / length_h)
+    usual = np.maximum(1.0, np.nanmedian(ratio, axis=0) / chi_square.upper(0.5, df))
+    effect.usual[place] = usual
+    effect.widest[place] = np.maximum(usual, np.nanmax(ratio, axis=0) / chi_square.upper(1 / (n_apart + 1), df))

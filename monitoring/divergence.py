@@ -84,6 +84,6 @@ def _gap(current: Ints, reference: Ints) -> Floats:
 
 
 def _relative_entropy(p: Floats, q: Floats) -> Floats:
-    ratio = np.divide(p, q, out=np.ones_like(p), where=p > 0)
+    ratio = np.divide(p, q, out=np.ones(np.broadcast_shapes(p.shape, q.shape)), where=p > 0)
     found: Floats = (p * np.log2(ratio)).sum(axis=-1)
     return np.asarray(np.clip(found, 0.0, 1.0))

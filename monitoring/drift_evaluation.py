@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring import chi_square, shift
-from monitoring.design_effect import MIN_DAYS, DesignEffects
+from monitoring.design_effect import MIN_DAYS, DesignEffects, Effect
 from monitoring.divergence import jensen_shannon, kolmogorov_smirnov, wasserstein
 from monitoring.drift_report import DriftReport, FeatureDrift, LargestMove, RateDrift
 from monitoring.drift_windows import REFERENCES, WINDOWS_H, Reference, Window, past_hours, total, window_hours
@@ -24,7 +24,7 @@ LEAST_PSI: Final = 0.03
 """A smaller shift alarms nobody: it is about a fifth of a standard deviation."""
 FALSE_DISCOVERY_RATE: Final = 0.001
 LEAST_ROWS: Final = 500
-"""Rows, after the design effect, that a window must have."""
+"""Rows, after the usual design effect, that a window must have."""
 CLOCK: Final = ("event_hour_sin", "event_hour_cos", "event_weekday_sin", "event_weekday_cos", "event_is_night")
 """They follow the clock: a window shorter than a week always differs from training."""
 GROWING_SUFFIX: Final = "_transactions_ever"
@@ -80,8 +80,8 @@ def _compared(
     missing = shift.of_missing(current.bins, against, is_fixed=is_fixed)
     why_not = [_why_not(name, is_fixed=is_fixed) for name in profile.names]
     by_nature = np.array([not why for why in why_not])
-    tested = _test(values, effects.values[place], by_nature & effects.is_enough)
-    tested_missing = _test(missing, effects.missing[place], by_nature & effects.is_enough)
+    tested = _test(values, effects.values.at(*place), by_nature & effects.is_enough)
+    tested_missing = _test(missing, effects.missing.at(*place), by_nature & effects.is_enough)
     for i in np.flatnonzero(~tested.is_alarmable).tolist():
         why_not[i] = why_not[i] or _lack(values, effects, i)
     known, known_against = current.bins[:, :N_BINS], against[:, :N_BINS]
@@ -95,13 +95,13 @@ def _compared(
     return [FeatureDrift(name, window, reference, weight, current.n_rows, *found) for name, weight, *found in zip(*columns, strict=True)]
 
 
-def _test(found: Shift, effect: Floats, may_alarm: Flags) -> _Tested:
+def _test(found: Shift, effect: Effect, may_alarm: Flags) -> _Tested:
     """Return the test of each feature; those that may not alarm are not part of the family."""
-    is_alarmable = may_alarm & (found.df > 0) & ~np.isnan(found.psi) & (found.n_rows / effect >= LEAST_ROWS)
+    is_alarmable = may_alarm & (found.df > 0) & ~np.isnan(found.psi) & (found.n_rows / effect.usual >= LEAST_ROWS)
     df = np.maximum(found.df, 1.0)
-    p_value = np.where(found.df > 0, chi_square.survival(found.ratio / effect, df), np.nan)
+    p_value = np.where(found.df > 0, chi_square.survival(found.ratio / effect.widest, df), np.nan)
     n_tests = max(1, int(is_alarmable.sum()))
-    limit = np.maximum(LEAST_PSI, chi_square.upper(single_limit(n_tests, FALSE_DISCOVERY_RATE), df) * effect * found.noise)
+    limit = np.maximum(LEAST_PSI, chi_square.upper(single_limit(n_tests, FALSE_DISCOVERY_RATE), df) * effect.widest * found.noise)
     is_found = discoveries(np.where(is_alarmable, p_value, np.nan), FALSE_DISCOVERY_RATE) & (found.psi >= LEAST_PSI)
     return _Tested(is_alarmable, p_value, np.where(may_alarm & (found.df > 0), limit, np.nan), is_found)
 
@@ -138,25 +138,26 @@ def _moves(current: NDArray[np.int64], against: NDArray[np.int64], profile: Prof
     n, m = current.sum(axis=1, keepdims=True), against.sum(axis=1, keepdims=True)
     now, before = current / np.maximum(n, 1), against / np.maximum(m, 1)
     at = np.argmax(now - before, axis=1)
-    edges = np.pad(profile.edges, ((0, 0), (1, 1)), constant_values=np.inf)
-    found: list[LargestMove | None] = []
-    for i, j in enumerate(at.tolist()):
-        low, high = edges[i, j : j + 2].tolist()
-        move = LargestMove(low if np.isfinite(low) else None, high if np.isfinite(high) else None, float(before[i, j]), float(now[i, j]))
-        found.append(move if n[i, 0] and m[i, 0] else None)
-    return found
+    rows = np.arange(len(at))
+    edges = np.pad(profile.edges, ((0, 0), (1, 1)), constant_values=np.nan)
+    edges[np.isinf(edges)] = np.nan
+    columns = (*map(_listed, (edges[rows, at], edges[rows, at + 1], before[rows, at], now[rows, at])), ((n > 0) & (m > 0))[:, 0].tolist())
+    return [
+        LargestMove(low, high, was or 0.0, became or 0.0) if is_known else None
+        for low, high, was, became, is_known in zip(*columns, strict=True)
+    ]
 
 
 def _alert_rate(current: Counts, past: Counts, effects: DesignEffects, w: int, window: Window) -> RateDrift:
     n, m = current.n_rows, past.n_rows
     rate, rate_past = (current.n_alerts / n if n else None), (past.n_alerts / m if m else None)
     found = rate_shift(*(np.array([v]) for v in (current.n_alerts, n, past.n_alerts, m)))
-    effect = float(effects.alert_rate[w])
-    p_value = float(chi_square.survival(found.ratio / effect, found.df)[0])
+    effect = effects.alert_rate.at(w)
+    p_value = float(chi_square.survival(found.ratio / effect.widest, found.df)[0])
     why_not = ""
     if not effects.is_enough:
         why_not = f"fewer than {MIN_DAYS} days of baseline"
-    elif rate is None or rate_past is None or n * rate_past / effect < LEAST_EXPECTED:
+    elif rate is None or rate_past is None or n * rate_past / effect.usual < LEAST_EXPECTED:
         why_not = "too few alerts expected"
     is_large = rate is not None and rate_past is not None and abs(rate - rate_past) >= LEAST_CHANGE * rate_past
     is_found = not why_not and is_large and p_value <= single_limit(len(WINDOWS_H), FALSE_DISCOVERY_RATE)

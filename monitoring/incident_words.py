@@ -65,10 +65,10 @@ class Words:
     def _strongest(self, names: tuple[str, ...], kind: Kind) -> FeatureDrift | None:
         """Return the row that shows the change most clearly, a significant one before others."""
 
-        def clarity(row: FeatureDrift) -> tuple[bool, float]:
+        def clarity(row: FeatureDrift) -> tuple[bool, bool, float]:
             if kind == "missing":
-                return row.is_missing_significant, abs((row.missing_rate or 0.0) - (row.missing_rate_reference or 0.0))
-            return row.is_significant, (row.psi or 0.0) / (row.psi_limit or 1.0)
+                return row.is_missing_significant, True, abs((row.missing_rate or 0.0) - (row.missing_rate_reference or 0.0))
+            return row.is_significant, row.is_alarmable, (row.psi or 0.0) / (row.psi_limit or 1.0)
 
         return max((row for row in self._report.features if row.feature in names), key=clarity, default=None)
 
