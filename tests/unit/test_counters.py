@@ -227,6 +227,21 @@ def test_a_constant_and_a_missing_feature_have_one_bin_each():
     assert np.array_equal(bins, profile.counts)
 
 
+def test_an_edge_that_float32_cannot_hold_divides_its_neighbours_as_it_should():
+    inner = [0.1, -0.1, 1e39, -1e39, 1 / 3, 16_777_217.0, 1e-46]
+    with np.errstate(over="ignore"):
+        near = np.array(inner, np.float64).astype(np.float32)
+        values = np.concatenate([near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))])
+    edges = np.full((len(COLUMNS) + 1, 9), np.inf)
+    edges[:, : len(inner)] = np.sort(inner)
+    counters = Counters(Profile((*COLUMNS, "score"), edges, np.zeros((len(COLUMNS) + 1, 11), np.int64)), "m@1")
+    n = len(values)
+
+    counters.count(np.stack([values] * 3, axis=1), np.zeros(n), np.full(n, START_MS), ["approve"] * n)
+
+    assert counters.take().hours[START_MS // HOUR_MS].bins[0].tolist() == count(values.astype(np.float64), edges[0]).tolist()
+
+
 def test_vectors_of_other_features_are_refused():
     with pytest.raises(ValueError, match="vectors of 2 features, a profile of 3"):
         Counters(PLAIN, "m@1").count(np.zeros((1, 2), np.float32), np.zeros(1), np.zeros(1, np.int64), ["approve"])
