@@ -1,6 +1,7 @@
 // Reads the Markdown of model cards: headings, paragraphs, lists, tables, bold and code. Everything else stays text.
 
 import { element } from "./element.js";
+import { scrollBox } from "./table.js";
 
 /** The pieces of a line: **bold** and `code` as elements. */
 function inline(text) {
@@ -22,36 +23,19 @@ const cells = (line) =>
 
 function tableOf(lines, caption) {
   const [head, , ...rows] = lines.map(cells);
-  const isNumber = (text) => /^[\d.,\s%-]*$/.test(text);
-  return element(
-    "div",
-    { class: "table-box", role: "region", "aria-label": caption, tabindex: 0 },
+  const kind = (text, place) => (place && /^[\d.,\s%-]*$/.test(text) ? "number" : null);
+  const titles = head.map((cell, place) => element("th", { scope: "col", class: kind(rows[0]?.[place] ?? "", place) }, cell));
+  const row = (found) =>
+    found.map((cell, place) => element(place ? "td" : "th", { scope: place ? null : "row", class: kind(cell, place) }, inline(cell)));
+  const body = rows.map((found) => element("tr", {}, row(found)));
+  return scrollBox(
+    caption,
     element(
       "table",
       {},
       element("caption", { class: "unseen" }, caption),
-      element(
-        "thead",
-        {},
-        element(
-          "tr",
-          {},
-          head.map((cell, place) => element("th", { scope: "col", class: place && "number" }, cell)),
-        ),
-      ),
-      element(
-        "tbody",
-        {},
-        rows.map((row) =>
-          element(
-            "tr",
-            {},
-            row.map((cell, place) =>
-              element(place ? "td" : "th", { scope: place ? null : "row", class: place && isNumber(cell) ? "number" : null }, inline(cell)),
-            ),
-          ),
-        ),
-      ),
+      element("thead", {}, element("tr", {}, titles)),
+      element("tbody", {}, body),
     ),
   );
 }

@@ -33,8 +33,7 @@ export function table(about) {
     body,
   );
   const more = element("button", { type: "button", class: "quiet more", hidden: true, onclick: () => open() });
-  // What may scroll must be reachable by keyboard: the box takes the focus.
-  const box = element("div", { class: "table-box", role: "region", "aria-label": about.caption, tabindex: 0 }, grid);
+  const box = scrollBox(about.caption, grid);
   const node = element("div", { class: "table" }, box, more);
   const known = new Map();
   let rows = [];
@@ -96,6 +95,30 @@ export function table(about) {
       show();
     },
   };
+}
+
+const boxes = new ResizeObserver((entries) => {
+  // What scrolls must be reachable by keyboard; what does not scroll is no stop on the way.
+  for (const box of new Set(entries.map(({ target }) => target.closest(".table-box")))) {
+    if (!box) continue;
+    const doesScroll = box.scrollWidth > box.clientWidth;
+    for (const [name, value] of [
+      ["tabindex", "0"],
+      ["role", "region"],
+      ["aria-label", box.dataset.label],
+    ]) {
+      if (doesScroll) box.setAttribute(name, value);
+      else box.removeAttribute(name);
+    }
+  }
+});
+
+/** Return a box around a table that scrolls sideways where the table is wider than the page. */
+export function scrollBox(label, grid) {
+  const box = element("div", { class: "table-box", "data-label": label }, grid);
+  boxes.observe(box);
+  boxes.observe(grid);
+  return box;
 }
 
 /** Return a list of names and values: [[name, value], ...]; pairs without a value are left out. */

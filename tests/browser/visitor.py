@@ -25,11 +25,16 @@ class Visitor:
         width: Of the window, in CSS pixels.
         height: Of the window.
         scheme: `light` or `dark`.
+        scale: Pixels of the screen for one CSS pixel.
     """
 
-    def __init__(self, browser: Browser, url: str, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+    def __init__(
+        self, browser: Browser, url: str, *, width: int = 1280, height: int = 900, scheme: str = "light", scale: int = 1
+    ) -> None:  # fmt: skip
         self.url = url
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", device_scale_factor=scale
+        )
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(20_000)
         self.complaints: list[str] = []

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import msgspec
 import polars as pl
 
+from domain.decision import Alert
 from service.demo import settings_toml
 from service.times import format_time
 from tests.e2e.installation import REPOSITORY, Installation, until
@@ -93,6 +94,12 @@ class World:
     def web(self, port: int = 0, **environment: str) -> Web:
         """Start the dashboard."""
         return Web(self.installation.config, self.installation.folder / "web.log", port, **environment)
+
+    def told_alert(self) -> str:
+        """Return the id of the most certain alert among the streamed frauds, else of any alert."""
+        alerts = [msgspec.json.decode(record.value, type=Alert) for record in self.installation.records("alerts.v1")]
+        frauds = set(pl.read_parquet(self._history).filter(pl.col("is_fraud"))["transaction_id"])
+        return max(alerts, key=lambda alert: (alert.transaction_id in frauds, alert.probability)).transaction_id
 
     def close(self) -> None:
         if self._live is not None:

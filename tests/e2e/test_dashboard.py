@@ -66,7 +66,7 @@ def web(world) -> Iterator[Web]:
 @pytest.fixture(scope="module", params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
 def visitor(request, browser, web) -> Iterator[Visitor]:
     size, scheme = request.param
-    found = Visitor(browser, web.url, width=SIZES[size][0], height=SIZES[size][1], scheme=scheme)
+    found = Visitor(browser, web.url, width=SIZES[size][0], height=SIZES[size][1], scheme=scheme, scale=2 if size == "phone" else 1)
     found.name = f"{size}-{scheme}"
     yield found
     found.close()
@@ -79,15 +79,15 @@ def guest(browser, web) -> Iterator[Visitor]:
     found.close()
 
 
-def view_of(page: str, web: Web) -> str:
-    """Return the address that shows `page` at its fullest."""
-    return f"transaction/{web.get('live')['alerts'][0]['transaction_id']}" if page == "transaction" else page
+@pytest.fixture(scope="module")
+def told_alert(world, web) -> str:
+    return world.told_alert()
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_fits_is_accessible_and_asks_nobody_else(page, visitor, web, tmp_path):
+def test_every_page_fits_is_accessible_and_asks_nobody_else(page, visitor, web, told_alert, tmp_path):
     visitor.complaints.clear()
-    shown = visitor.open(view_of(page, web))
+    shown = visitor.open(f"{page}/{told_alert}" if page == "transaction" else page)
     picture = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
     picture.mkdir(parents=True, exist_ok=True)
     if not SCREENSHOTS or visitor.name == "desktop-light" or (visitor.name, page) == ("phone-dark", "live"):
