@@ -175,11 +175,11 @@ def test_a_transaction_is_drawn_again_after_a_crash_and_in_any_chunk(is_released
 
 
 def test_a_duplicate_is_in_the_sample_if_its_first_answer_is():
-    control, log = Control(3.0, is_released=True), MemoryLog()
-    [first] = Run(log, control=control)(records_of(VALUES))
+    control, log, n = Control(0.2, is_released=True), MemoryLog(), 300
+    [first] = Run(log, control=control)(records_of([transaction(i, card_id=f"c{i % 9}") for i in range(n)]))
 
-    others = [transaction(i, card_id=f"c{i % 4}", amount_minor=999 + 77 * i) for i in range(len(VALUES))]  # would score otherwise
-    [again] = Run(log, control=control)(records_of(others, first=99))
+    others = [transaction(i, card_id=f"c{i % 9}", amount_minor=999 + 77 * i) for i in range(n)]  # would score otherwise
+    [again] = Run(log, control=control)(records_of(others, first=n))
 
     assert {score.control for score in scores(first)} == {True, None}
     for score, duplicate in zip(scores(first), scores(again), strict=True):
