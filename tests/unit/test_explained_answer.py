@@ -124,8 +124,10 @@ def test_a_degraded_answer_is_explained_by_what_it_saw(world):
     vectors = [records.vectors[0], Vector(("degraded",), SPEC, blind.astype("<f4").tobytes())]
     restated = records.scores[0] | {"flags": ["restated"], "decision": "review", "probability": 0.5}
     found, _, _ = _explained(world, scores=[degraded, restated], vectors=vectors)
-    parts = explainer.contributions(vector, Tier.DEGRADED)
+    parts = explainer.contributions(blind, Tier.FULL)
 
+    assert np.array_equal(explainer.contributions(vector, Tier.DEGRADED), parts)
+    assert not np.array_equal(explainer.contributions(vector, Tier.FULL), parts)
     assert sum(feature.value is not None for feature in found.features) <= 9
     assert {f.name: f.contribution for f in found.features}["event_log_amount"] == pytest.approx(float(parts[0]), abs=1e-4)
     assert "Answered once more with its history: review, at 50.0 %." in found.decision_path

@@ -91,6 +91,14 @@ def test_the_record_that_was_sent_again_does_not_count_and_labels_come_in_order(
     assert [label.is_fraud for label in found.labels] == [True, False]
 
 
+def test_the_record_that_was_applied_counts_even_where_the_other_was_appended_before_it(tmp_path):
+    archive = make_archive(tmp_path / "other")
+    _hour(archive, "transactions.v1", 0, [transaction(5), transaction(5)])
+    _hour(archive, "scores.v1", 0, [_score(5, 0, flags=["duplicate"]), _score(5, 1)])
+
+    assert _find(archive, "t5")[0].source.offset == 1
+
+
 def test_a_known_place_opens_only_the_files_that_can_hold_it(archive):
     _, whole = _find(archive, "t5")
     found, search = _find(archive, "t5", Place("0a1b2c3d", 0, 5))
