@@ -96,7 +96,7 @@ def maturity(found: Mapping[str, Stratum], day: DayFacts, *, to_ms: int) -> dict
     shares = {}
     for name, stratum in found.items():
         if stratum.curve is not None:
-            shares[name] = float(stratum.curve.share(age_ms) @ day.per_hour[hours]) / max(day.n, 1)
+            shares[name] = min(1.0, float(stratum.curve.share(age_ms) @ day.per_hour[hours]) / max(day.n, 1))
         elif to_ms - day.day_ms >= (FINAL_AGE_DAYS + 1) * DAY_MS:
             shares[name] = 1.0
     return shares

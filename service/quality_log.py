@@ -183,17 +183,19 @@ class QualityLog:
     def _read(self, topic: str, hours: Sequence[HourFolder]) -> tuple[bool, list[str]]:
         """Add the unread files of some hours; tell whether there were any, and what could not be read."""
         spans = self._state.spans.setdefault(topic, {})
-        files = [file for hour in hours for file in hour.files if file.kind != "lost"]
-        wanted = [file for file in files if not is_read(spans.get(_key(file.partition), ()), file.first, file.last + 1)]
+        wanted = [
+            file for hour in hours for file in hour.files if not is_read(spans.get(_key(file.partition), ()), file.first, file.last + 1)
+        ]
         found = quality_rows.read(topic, [file for file in wanted if file.kind == "records"])
         self._add(topic, found.rows)
         ends = _ends(found.rows, quality_rows.TIME[topic])
         for file in [*found.files, *(file for file in wanted if file.kind == "expired")]:
             own = spans.setdefault(_key(file.partition), [])
             add(own, Span(file.first, file.last + 1, *ends.get(str(file.path), (None, None))))
-        unread = {file.path.parent for file in wanted if file.kind == "records"} - {file.path.parent for file in found.files}
+        readable = set(found.files)
+        unread = {file.path.parent for file in wanted if file.kind == "records" and file not in readable}
         for hour in hours:
-            if not found.problems and Path(hour.path) not in unread:
+            if Path(hour.path) not in unread:
                 self._news.remember(hour)
         return bool(found.files), found.problems
 

@@ -14,7 +14,7 @@ from features.currency import Rates, to_base
 from features.layout import LARGEST_AMOUNT
 from features.spec import FUTURE_MS
 
-_PLACE: Final = ("offset", "append_ms", "transaction_id", "undecodable")
+_PLACE: Final = ("offset", "append_ms", "transaction_id")
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     SCORES: (*_PLACE, "event_time_ms", "probability", "decision", "flags", "control_p", "source_partition", "source_offset"),
     TRANSACTIONS: (*_PLACE, "event_time_ms", "amount_minor", "currency"),
@@ -93,4 +93,5 @@ def _id() -> pl.Expr:
 
 
 def _rows(topic: str, files: Sequence[ArchiveFile]) -> pl.DataFrame:
-    return read_rows(files, topic, COLUMNS[topic], file=FILE).filter(pl.col("undecodable").is_null()).drop("undecodable")
+    # A record that could not be decoded has no fields.
+    return read_rows(files, topic, COLUMNS[topic], file=FILE).filter(pl.col("transaction_id").is_not_null())

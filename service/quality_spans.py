@@ -26,9 +26,9 @@ class Hole(NamedTuple):
 
     n: int
     from_ms: int
-    """Event time of the last record before it."""
+    """The earlier of the event times of the last record before it and the first one after it."""
     to_ms: int
-    """Event time of the first record after it; not before `from_ms`."""
+    """The later one."""
 
 
 Spans = dict[str, list[Span]]
@@ -71,7 +71,8 @@ def holes(spans: Spans) -> list[Hole]:
     for own in spans.values():
         for before, span in pairwise(own):
             if before.to_ms is not None and span.from_ms is not None:
-                found.append(Hole(span.first - before.end, min(before.to_ms, span.from_ms), span.from_ms))
+                earlier, later = sorted((before.to_ms, span.from_ms))
+                found.append(Hole(span.first - before.end, earlier, later))
     return found
 
 

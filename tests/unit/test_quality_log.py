@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,9 +113,9 @@ def test_of_different_answers_the_first_by_append_time_counts_even_if_read_later
 
 
 def test_the_answer_to_a_transaction_that_was_sent_again_is_left_out(bank):
-    bank.add("scores.v1", [score(0), score(0, p=0.9, decision="decline", source=(0, 7), flags=["duplicate"])])
+    bank.add("scores.v1", [score(0), score(0, p=0.9, decision="decline", day=1, source=(0, 7), flags=["duplicate"])])
 
-    assert (_day(bank.report()).n, _day(bank.report()).n_alerts) == (1, 0)
+    assert [(day.n, day.n_alerts) for day in bank.report().days] == [(1, 0)]
 
 
 def test_of_contradicting_labels_the_later_one_wins_whenever_it_came(bank):
@@ -175,9 +176,10 @@ def test_what_kafka_had_removed_is_a_hole_and_what_the_archive_removed_is_none(b
 def test_a_damaged_file_is_named_and_the_others_are_read(bank):
     bank.add("scores.v1", [score(0)])
     damaged = bank.add("scores.v1", [score(1)], hour=1)
-    bank.add("scores.v1", [score(2)], hour=2)
+    bank.add("scores.v1", [score(2)], hour=1)
     whole = damaged.path.read_bytes()
     damaged.path.write_bytes(b"no parquet")
+    os.utime(damaged.path.parent, (1, 1))
     for _ in range(2):
         report = bank.report()
         assert _day(report).n == 2
@@ -222,6 +224,14 @@ def test_without_an_archive_the_error_says_what_to_do(tmp_path):
     with pytest.raises(HistoryError, match="run weir archive"):
         log.refresh(FAR_MS)
     log.close()
+
+
+def test_records_that_cannot_be_decoded_are_left_out(bank):
+    for topic, value in (("scores.v1", score(0)), ("labels.v1", label(0)), ("transactions.v1", payment(0))):
+        bank.add(topic, [b"broken", value, b"{}"])
+    bank.add("scores.v1", [b"broken"], hour=1)
+
+    assert (_day(bank.report()).n, _day(bank.report()).n_frauds) == (1, 1)
 
 
 def test_an_empty_archive_is_an_empty_report_with_a_sentence(bank):

@@ -47,3 +47,7 @@ def test_a_hole_stands_with_every_day_it_may_touch():
 
 def test_positions_without_records_are_no_end_of_a_hole():
     assert holes({"p": [Span(0, 5), Span(9, 12, 1, 2)]}) == []
+
+
+def test_a_hole_between_records_out_of_order_lies_between_both():
+    assert holes({"p": [Span(0, 5, 1, 9), Span(6, 7, 4, 4)]}) == [Hole(1, 4, 9)]
