@@ -1,24 +1,33 @@
 """`weir web`: the dashboard."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
 
 @click.command(name="web")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 = a free one; default: web.port.")
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="HISTORY",
+    help="First measure the noise limits of the champion on this history (28 days beside those it was trained on).",
+)
 @click.option("--json", "as_json", is_flag=True, help='Print {"url": ...} once it answers.')
 @click.pass_context
-def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
+def command(context: click.Context, *, port: int | None, baseline: Path | None, as_json: bool) -> None:
     """Show the dashboard: is it well, what has changed, how good the answers are, which model serves, one transaction.
 
     It also judges drift for the whole fleet and raises the alarms: let one run beside the workers. Listens on loopback
-    only. What it shows is also JSON: /api/v1 (docs/openapi.json). Ctrl-C ends it.
+    only. What it shows is also JSON: /api/v1 (docs/openapi.json). Drift is judged against noise limits that 28 served
+    days set, or a history. Ctrl-C ends it.
 
     \b
     Examples:
       weir web
       weir web --port 0 --json
+      weir web --baseline var/history.parquet
     """  # noqa: D301 - click's mark for lines that stay as they are
     import json
     import sys
@@ -35,6 +44,13 @@ def command(context: click.Context, *, port: int | None, as_json: bool) -> None:
     if port is not None:
         settings = msgspec.structs.replace(settings, web=msgspec.structs.replace(settings.web, port=port))
     require_loopback(settings.web.bind)
+    if baseline is not None:
+        from service.progress import progress_bar
+        from service.web.baseline import measure_baseline
+
+        with progress_bar("replaying the baseline") as progress:
+            n_days = measure_baseline(settings, baseline, progress)
+        click.echo(f"the noise limits rest on {n_days} days of {baseline}", err=True)
     logs.configure(sys.stderr)
 
     async def work(stop: asyncio.Event) -> None:

@@ -49,6 +49,7 @@ _DRIFT_S: Final = 2.0
 _MODELS_S: Final = 5.0
 _ALARMS_S: Final = 10.0
 _QUALITY_S: Final = 60.0
+_NO_ARCHIVE_S: Final = 5.0
 _CONCEPT_EVERY: Final = 5
 """Rounds of quality between two looks at the concept: they read every alert of the archive."""
 _STUCK_MS: Final = 15_000
@@ -88,6 +89,7 @@ class Dashboard:
         self._last_drift: DriftAnswer | None = None
         self._last_models: ModelsAnswer | None = None
         self._threshold: float | None = None
+        self._storage: FleetStorage | None = None
         self._n_quality = self._n_drift = 0
         self._ticked_ms = now_ms()
 
@@ -97,9 +99,10 @@ class Dashboard:
         tail = AlertTail(connection, self._alerts, on_alerts=self._publish, on_trouble=lambda n: self._live.trouble("kafka", n))
         work = [
             self._fleet_loop(stop),
+            every(_DRIFT_S, self._read_drift, stop),
             every(_MODELS_S, self._read_models, stop),
             every(_ALARMS_S, self._pass_on, stop),
-            every(_QUALITY_S, self._read_quality, stop),
+            self._quality_loop(stop),
         ]
         if self._settings.kafka.bootstrap:
             work.append(tail.run(stop))
@@ -179,13 +182,13 @@ class Dashboard:
     async def _follow_redis(self, stop: asyncio.Event) -> None:
         client = redis_client(self._settings)
         try:
-            wire = await open_wire(client, n_lines=1)
+            wire = await open_wire(client, n_lines=2)
             try:
                 storage = FleetStorage(wire, self._settings.redis.prefix)
-                drift = every(_DRIFT_S, lambda: self._read_drift(storage), stop)
-                fleet = every(_TICK_S, lambda: self._read_fleet(storage), stop, passes=(Unavailable, ReplyError))
-                await together([fleet, drift], stop)
+                self._storage = storage
+                await every(_TICK_S, lambda: self._read_fleet(storage), stop, passes=(Unavailable, ReplyError))
             finally:
+                self._storage = None
                 await wire.close()
         finally:
             await client.aclose()
@@ -206,10 +209,11 @@ class Dashboard:
         self._metrics.set_workers(worker.state for worker in event.workers)
         self.events.live(msgspec.json.encode(event))
 
-    async def _read_drift(self, storage: FleetStorage) -> None:
+    async def _read_drift(self) -> None:
         speaking = self._live.fleet.speaking(now_ms())
-        with suppress(Unavailable, ReplyError):  # the fleet's loop says so
-            await self._watch.read(storage, speaking)
+        if self._storage is not None:
+            with suppress(Unavailable, ReplyError):  # the fleet's loop says so
+                await self._watch.read(self._storage, speaking)
         news = await self._watch.evaluate(speaking, self._live.champion)
         for incident in news:
             self.events.fact("incident", msgspec.json.encode(incident))
@@ -228,6 +232,12 @@ class Dashboard:
             with suppress(ModelError):
                 thresholds = (await asyncio.to_thread(self._shelf.get, champion)).manifest.policy.thresholds
                 self._threshold = thresholds[Tier.FULL].review
+
+    async def _quality_loop(self, stop: asyncio.Event) -> None:
+        """Read the archive every minute; look often whether there is one."""
+        while not stop.is_set():
+            await every(_NO_ARCHIVE_S, self._read_quality, stop, until=lambda: self._quality.report is not None)
+            await pause(stop, _QUALITY_S)
 
     async def _read_quality(self) -> None:
         try:

@@ -89,7 +89,7 @@ class ModelDrift:
             complete, self.shelved.profile, training_hours=range(window.from_ms // HOUR_MS, -(-window.to_ms // HOUR_MS))
         )  # fmt: skip
         if self.effects.is_enough:
-            self._log.keep(self.shelved.reference, _EFFECTS, self.effects.encode())
+            keep_effects(self._log, self.shelved.reference, self.effects)
 
     def _forget(self, now_hour: int) -> None:
         if now_hour % 24 == 0:
@@ -104,6 +104,11 @@ class ModelDrift:
             model=model, started_ms=event.started_ms, ended_ms=event.ended_ms, severity=event.severity, sentence=event.sentence,
             advice=event.advice, runbook=event.runbook,
         )  # fmt: skip
+
+
+def keep_effects(log: HourLog, model: str, effects: DesignEffects) -> None:
+    """Keep what sets a model's noise limits from now on."""
+    log.keep(model, _EFFECTS, effects.encode())
 
 
 def n_days(drift: ModelDrift) -> int:

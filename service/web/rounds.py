@@ -37,7 +37,12 @@ async def together(work: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Even
 
 
 async def every(
-    period_s: float, work: Callable[[], Awaitable[object]], stop: asyncio.Event, *, passes: tuple[type[Exception], ...] = ()
+    period_s: float,
+    work: Callable[[], Awaitable[object]],
+    stop: asyncio.Event,
+    *,
+    passes: tuple[type[Exception], ...] = (),
+    until: Callable[[], bool] = lambda: False,
 ) -> None:
     """Do the work every so often until `stop` is set; what it raises unforeseen is logged, and it is done again.
 
@@ -46,6 +51,7 @@ async def every(
         work: One round.
         stop: Ends it.
         passes: Errors that end it.
+        until: Asked after each round; True ends it.
     """
     while not stop.is_set():
         try:
@@ -54,6 +60,8 @@ async def every(
             raise
         except Exception:  # noqa: BLE001 - the other views go on, and the log has it
             _log.exception("round_failed")
+        if until():
+            return
         await pause(stop, period_s)
 
 
