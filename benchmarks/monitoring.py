@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from benchmarks.drift_speed import evaluation
+from benchmarks.quality_speed import quality
 from features.memory import MemoryLog
 from features.store import FeatureStore
 from models.scorer import Scorer
@@ -150,11 +152,11 @@ def _chunks(history: pl.DataFrame, pace_ms: float | None) -> list[list[_Record]]
     help="Where `python -m benchmarks` ran.",
 )  # fmt: skip
 def main(*, directory: Path) -> None:
-    """Measure counting with the world and the model that the last `python -m benchmarks` left behind."""
+    """Measure counting with the world and the model that the last `python -m benchmarks` left behind, drift and quality with their own."""
     default = Settings()
     settings = msgspec.structs.replace(default, model=msgspec.structs.replace(default.model, registry=str(directory / "registry")))
     history = pl.read_parquet(next(directory.glob("history-*.parquet")))
-    found: dict[str, Any] = {"counting": counting(settings, history)}
+    found: dict[str, Any] = {"counting": counting(settings, history), "drift": evaluation(), "quality": quality()}
     click.echo(json.dumps(found, indent=2))
 
 
