@@ -1,8 +1,10 @@
 """One model's drift: its hours, what they are measured against, the last report and the incidents."""
 
-import msgspec
+from zipfile import BadZipFile
 
-from domain.errors import ModelError
+import msgspec
+import structlog
+
 from monitoring.concept import ConceptChange
 from monitoring.design_effect import DesignEffects, estimate
 from monitoring.drift_evaluation import evaluate
@@ -17,6 +19,7 @@ _MOST_CAUGHT_UP_H = 168
 """Hours that are evaluated one by one after a pause; earlier ones are too old to alarm anybody."""
 _EFFECTS, _INCIDENTS = "effects", "incidents"
 _MOST_INCIDENTS = 200
+_log = structlog.get_logger()
 
 
 class _Folded(msgspec.Struct, frozen=True):
@@ -35,12 +38,8 @@ class ModelDrift:
         self._log = log
         shape = shelved.profile.counts.shape
         self.hours = {hour: counts for hour, counts in log.read(shelved.reference).items() if counts.bins.shape == shape}
-        content = log.kept(shelved.reference, _EFFECTS)
-        self.effects = DesignEffects.unknown(shelved.profile) if content is None else DesignEffects.decode(content)
-        if self.effects.names != shelved.profile.names:
-            raise ModelError(f"what was kept of {shelved.reference} belongs to another profile; remove the folder monitoring.directory")
-        kept = log.kept(shelved.reference, _INCIDENTS)
-        self._folded = _Folded(Incidents(), []) if kept is None else msgspec.json.decode(kept, type=_Folded)
+        self.effects = _kept_effects(log, shelved)
+        self._folded = _kept_incidents(log, shelved.reference)
         self._measured_day = -1
         self.concept: ConceptChange | None = None
         """The newest change of the share of right alerts; it alarms with the next evaluation."""
@@ -104,6 +103,31 @@ class ModelDrift:
             model=model, started_ms=event.started_ms, ended_ms=event.ended_ms, severity=event.severity, sentence=event.sentence,
             advice=event.advice, runbook=event.runbook,
         )  # fmt: skip
+
+
+def _kept_effects(log: HourLog, shelved: Shelved) -> DesignEffects:
+    """Return the design effects that were kept; unknown ones, to be measured again, if an older version kept them otherwise."""
+    content = log.kept(shelved.reference, _EFFECTS)
+    if content is not None:
+        try:
+            found = DesignEffects.decode(content)
+        except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:
+            _log.warning("effects_unreadable", model=shelved.reference, error=repr(error))
+        else:
+            if found.names == shelved.profile.names:
+                return found
+    return DesignEffects.unknown(shelved.profile)
+
+
+def _kept_incidents(log: HourLog, model: str) -> _Folded:
+    """Return the incidents that were kept; none if an older version kept them otherwise."""
+    content = log.kept(model, _INCIDENTS)
+    if content is not None:
+        try:
+            return msgspec.json.decode(content, type=_Folded)
+        except msgspec.DecodeError as error:
+            _log.warning("incidents_unreadable", model=model, error=str(error))
+    return _Folded(Incidents(), [])
 
 
 def keep_effects(log: HourLog, model: str, effects: DesignEffects) -> None:

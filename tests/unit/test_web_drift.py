@@ -140,6 +140,16 @@ def test_an_hour_missed_while_the_dashboard_was_down_is_evaluated_in_order(log, 
     assert hours == [FIRST_H + 51, FIRST_H + 52, FIRST_H + 53, FIRST_H + 54, FIRST_H + 55]
 
 
+def test_what_an_older_version_kept_otherwise_is_measured_anew(log, shelved):
+    for content in (b"nonsense", b"{}", b"PK\x05\x06" + bytes(18)):
+        for name in ("effects", "incidents"):
+            log.keep(shelved.reference, name, content)
+
+        drift = ModelDrift(shelved, log)
+
+        assert (drift.effects.is_enough, drift.incidents) == (False, [])
+
+
 def test_old_hours_are_forgotten_in_memory_and_on_disk(log, shelved, quiet):
     drift = ModelDrift(shelved, log)
     drift.put("a", dict(list(quiet.items())[:30]))
