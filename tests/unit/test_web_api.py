@@ -128,6 +128,26 @@ def test_a_name_rebound_to_this_machine_is_refused(tmp_path, host):
     assert "base_currency" not in answer.text
 
 
+def test_two_names_at_once_are_refused(tmp_path):
+    [answer] = asked(tmp_path, "/api/v1/status", headers=[("host", "127.0.0.1:8700"), ("host", "evil.example")])
+
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.js", "vendor/../../secret.js", "/../secret.js", "..", "vendor/..", ".hidden.js", "a b.js", "x\0.js"]
+)
+def test_no_path_leads_out_of_the_folder(tmp_path, path):
+    (tmp_path / "site" / "vendor").mkdir(parents=True)
+    (tmp_path / "site" / "index.html").write_text("index")
+    for place in (tmp_path, tmp_path / "site"):
+        (place / "secret.js").write_text("secret")
+        (place / ".hidden.js").write_text("secret")
+
+    assert Pages(tmp_path / "site").find(path) is None
+    assert Pages(tmp_path / "site").find("secret.js").content == b"secret"
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_nothing_can_be_changed(tmp_path, method):
     [answer] = asked(tmp_path, "/api/v1/status", method=method)

@@ -2,16 +2,19 @@
 
 import asyncio
 import hmac
+import re
 import threading
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from domain.errors import ConfigError
-from service.webhook import EVENT, PAUSES_S, SIGNATURE, Attempt, Webhook
+from service.webhook import EVENT, PAUSES_S, SIGNATURE, Attempt, Webhook, signature
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "dashboard.md"
 BODY = b'{"event":"incident"}'
 
 
@@ -142,3 +145,14 @@ def test_an_address_that_is_none_is_refused_without_showing_it(url, tmp_path):
         Webhook(url, "", tmp_path / "log")
 
     assert url not in str(caught.value).replace("http://", "", 1)
+
+
+def test_the_documented_check_accepts_our_signature_and_nothing_else():
+    found = {}
+    exec(re.search(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)[1], found)
+    header = signature(b"shared", BODY, at_s=1_790_000_000)
+
+    assert found["is_genuine"](b"shared", header, BODY, 1_790_000_200.0)
+    assert not found["is_genuine"](b"other", header, BODY, 1_790_000_200.0)
+    assert not found["is_genuine"](b"shared", header, BODY + b" ", 1_790_000_200.0)
+    assert not found["is_genuine"](b"shared", header, BODY, 1_790_000_900.0)
