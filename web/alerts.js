@@ -69,7 +69,6 @@ export function alertList(spoken) {
     {
       type: "button",
       class: "quiet",
-      "aria-pressed": "false",
       onclick: () => {
         isPaused = !isPaused;
         showPause();
@@ -102,7 +101,7 @@ export function alertList(spoken) {
   let soon = 0;
 
   const showPause = () => {
-    pause.setAttribute("aria-pressed", String(isPaused));
+    pause.classList.toggle("is-on", isPaused);
     say(pause, isPaused ? "Resume" : "Pause");
   };
   const showHeld = () => {

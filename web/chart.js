@@ -108,7 +108,8 @@ function axisOf(side, format, extra) {
  * @param {object} about
  *   title, unit; `lines`: [{label, role, isDashed, isDotted, isEdge, format}] in the order of the data's rows;
  *   `bands`: [[upper line, lower line]] places in `lines`; `format(value)` of the vertical axis; `height`;
- *   `x`: {isTime, format(value, step)}; `low`, `high`: fixed ends of the vertical axis; `isNear`: it begins near the lowest value; `least`: its end when all is zero; `level`: heading level.
+ *   `x`: {isTime, format(value, step), read(value), range, space}; `low`, `high`: fixed ends of the vertical axis; `isNear`: it begins
+ *   near the lowest value; `least`: its end when all is zero; `level`: heading level; `empty`: what an empty chart says.
  * @returns {{node, set, close}} `set(data, {sentence, limits, hatched, marks})` with data [xs, ...rows].
  */
 export function chart(about) {

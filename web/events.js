@@ -4,15 +4,15 @@ const SILENCE_MS = 6_000; // the event `live` comes every second
 const RETRY_MS = 1_000;
 
 /**
- * Dispatches `live`, `alert` and `incident` (the answer in `detail`), `resumed` whenever a connection begins or events were lost, and `contact` with
- * {isConnected, since_ms} when that changes. A browser gives up on some errors and does not notice a silent server: both are mended here.
+ * Dispatches `live`, `alert` and `incident` (the answer in `detail`), `resumed` whenever a connection begins or events were lost,
+ * and `contact` with {isConnected, since_ms} when that changes. A browser gives up on some errors and does not notice a silent
+ * server: both are mended here.
  */
 export class Feed extends EventTarget {
   #source = null;
   #timer = 0;
   #heard_ms = Date.now();
   isConnected = null;
-  last = null;
 
   /** Connect, and stay connected. */
   open() {
@@ -37,7 +37,6 @@ export class Feed extends EventTarget {
       source.addEventListener(kind, (event) => {
         this.#heard();
         const detail = JSON.parse(event.data);
-        if (kind === "live") this.last = detail;
         this.dispatchEvent(new CustomEvent(kind, { detail }));
       });
     }

@@ -149,7 +149,7 @@ export function incidentPanel() {
         );
       replace(
         body,
-        now_ms && (incidents.length > 0 || models.length > 0) && timeline([...open, ...ended], models, now_ms),
+        now_ms && incidents.length > 0 && timeline([...open, ...ended], models, now_ms),
         none,
         open.length > 0 &&
           element(

@@ -6,7 +6,7 @@ import { chart } from "./chart.js";
 import { moment } from "./clock.js";
 import { drawing, element, replace, say } from "./element.js";
 import { absolute, count, figure, latency, rate, share } from "./format.js";
-import { commands, failure, notices, sign, waiting, word } from "./notice.js";
+import { commands, failure, notices, split, sign, waiting, word } from "./notice.js";
 import { workerPanel } from "./workers.js";
 
 const HISTORY_MS = 600_000;
@@ -33,8 +33,11 @@ function statusPanel() {
     set(status) {
       node.className = `panel status is-${status.state}`;
       replace(mark, sign(status.state, 40), element("span", { class: "unseen" }, `${word(status.state)}.`));
-      replace(headline, commands(status.headline));
-      replace(found, status.sentences.length > 0 && [element("h2", { class: "kicker" }, "What to know"), notices(status.sentences)]);
+      const [first, rest] = split(status.headline);
+      replace(headline, commands(first), rest && element("span", { class: "headline-rest" }, commands(rest)));
+      // What the headline has said whole is not said again.
+      const others = status.sentences.filter((one, place) => place > 0 || one.state === "well" || !status.headline.startsWith(one.text));
+      replace(found, others.length > 0 && [element("h2", { class: "kicker" }, "What to know"), notices(others)]);
     },
     fail(error) {
       node.className = "panel status is-attention";

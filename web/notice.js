@@ -61,9 +61,9 @@ export function notices(found) {
   );
 }
 
-/** The first sentence of a text, and the rest. */
-function split(text) {
-  const end = text.search(/[.;:] /);
+/** The first sentence (or what stands before its semicolon), and the rest. */
+export function split(text) {
+  const end = text.search(/[.;] /);
   return end < 0 ? [text, ""] : [text.slice(0, end + 1), text.slice(end + 1)];
 }
 

