@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from domain.errors import WeirError
 from service import embedded
 from service.audit import Audit, Summary, Topics
+from service.demo_baseline import set_baseline
 from service.demo_beside import Beside
 from service.demo_screen import Screen
 from service.demo_world import World, make_world, train_champion
@@ -101,6 +103,8 @@ class Demo:
                 self.directory, now_ms=now_ms(), progress=lambda share: step("simulating cards, merchants and frauds", share)
             )
             model = train_champion(world, settings, step)
+            limits = partial(step, "measuring the noise limits of drift")
+            set_baseline(world.path, settings, model, self.directory, limits)
             asyncio.run(warm_state(world, settings, lambda share: step("building the feature state", share)))
         return world, model, config
 

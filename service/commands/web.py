@@ -47,10 +47,13 @@ def command(context: click.Context, *, port: int | None, baseline: Path | None, 
     if baseline is not None:
         from service.progress import progress_bar
         from service.web.baseline import measure_baseline
+        from service.web.evaluation import keep_effects
+        from service.wiring import registry_of
 
         with progress_bar("replaying the baseline") as progress:
-            n_days = measure_baseline(settings, baseline, progress)
-        click.echo(f"the noise limits rest on {n_days} days of {baseline}", err=True)
+            effects = measure_baseline(settings, baseline, progress)
+        keep_effects(Path(settings.monitoring.directory), registry_of(settings).reference("champion"), effects)
+        click.echo(f"the noise limits rest on {effects.n_days} days of {baseline}", err=True)
     logs.configure(sys.stderr)
 
     async def work(stop: asyncio.Event) -> None:

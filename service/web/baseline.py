@@ -15,14 +15,11 @@ from features.offline import replay
 from models.registry import CHAMPION
 from models.scorer import Scorer
 from monitoring.counters import Counters
-from monitoring.design_effect import MIN_DAYS, estimate
+from monitoring.design_effect import MIN_DAYS, DesignEffects, estimate
 from monitoring.packed import HOUR_MS, Counts
 from monitoring.profile import Profile
 from service.settings import Settings
-from service.web.evaluation import keep_effects
-from service.web.hours import HourLog
 from service.web.shelf import Shelf
-from service.web.watch import FILE
 from service.wiring import load_champion, rates_of, registry_of, signing_key_of
 
 DAY_MS: Final = 24 * HOUR_MS
@@ -32,20 +29,20 @@ _MOST_DAYS: Final = 56
 _BLOCK_ROWS: Final = 4_096
 
 
-def measure_baseline(settings: Settings, history: Path, progress: Callable[[float], None]) -> int:
-    """Measure the design effects of the champion on a history and keep them; return the number of days they were measured on.
+def measure_baseline(settings: Settings, history: Path, progress: Callable[[float], None]) -> DesignEffects:
+    """Return the design effects of the champion, measured on a history.
 
     The history is replayed and scored as if it were served. Its first 30 days fill the windows, the days that the model was
     trained on are left out, and at most the newest 56 days count.
 
     Args:
-        settings: In force; no `weir web` may run on `monitoring.directory`.
+        settings: In force.
         history: Parquet file or archive.
         progress: Told the finished share, in [0, 1].
 
     Raises:
         HistoryError: It holds too few days beside those of the training.
-        ConfigError: There is no champion, or the folder cannot be used.
+        ConfigError: There is no champion.
     """
     scorer = load_champion(settings)
     shelved = Shelf(registry_of(settings), signing_key_of(settings)).get(CHAMPION)
@@ -61,10 +58,7 @@ def measure_baseline(settings: Settings, history: Path, progress: Callable[[floa
             f"{history} holds {found.n_days} days beside the {WARM_UP_DAYS} that fill the windows and those that "
             f"{shelved.reference} was trained on; the baseline needs {MIN_DAYS}"
         )
-    log = HourLog(Path(settings.monitoring.directory) / FILE)
-    keep_effects(log, shelved.reference, found)
-    log.close()
-    return found.n_days
+    return found
 
 
 def _hours(profile: Profile, scorer: Scorer, vectors: NDArray[np.float32], time_ms: NDArray[np.int64]) -> dict[int, Counts]:

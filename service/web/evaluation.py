@@ -1,5 +1,7 @@
 """One model's drift: its hours, what they are measured against, the last report and the incidents."""
 
+from pathlib import Path
+from typing import Final
 from zipfile import BadZipFile
 
 import msgspec
@@ -15,6 +17,7 @@ from service.web.answers import Incident
 from service.web.hours import KEPT_H, HourLog
 from service.web.shelf import Shelved
 
+FILE: Final = "hours.sqlite"
 _MOST_CAUGHT_UP_H = 168
 """Hours that are evaluated one by one after a pause; earlier ones are too old to alarm anybody."""
 _EFFECTS, _INCIDENTS = "effects", "incidents"
@@ -88,7 +91,7 @@ class ModelDrift:
             complete, self.shelved.profile, training_hours=range(window.from_ms // HOUR_MS, -(-window.to_ms // HOUR_MS))
         )  # fmt: skip
         if self.effects.is_enough:
-            keep_effects(self._log, self.shelved.reference, self.effects)
+            self._log.keep(self.shelved.reference, _EFFECTS, self.effects.encode())
 
     def _forget(self, now_hour: int) -> None:
         if now_hour % 24 == 0:
@@ -109,13 +112,10 @@ def _kept_effects(log: HourLog, shelved: Shelved) -> DesignEffects:
     """Return the design effects that were kept; unknown ones, to be measured again, if an older version kept them otherwise."""
     content = log.kept(shelved.reference, _EFFECTS)
     if content is not None:
-        try:
-            found = DesignEffects.decode(content)
-        except (ValueError, KeyError, TypeError, OSError, BadZipFile) as error:
-            _log.warning("effects_unreadable", model=shelved.reference, error=repr(error))
-        else:
-            if found.names == shelved.profile.names:
-                return found
+        found = decoded_effects(content)
+        if found is not None and found.names == shelved.profile.names:
+            return found
+        _log.warning("effects_unreadable", model=shelved.reference)
     return DesignEffects.unknown(shelved.profile)
 
 
@@ -130,9 +130,19 @@ def _kept_incidents(log: HourLog, model: str) -> _Folded:
     return _Folded(Incidents(), [])
 
 
-def keep_effects(log: HourLog, model: str, effects: DesignEffects) -> None:
-    """Keep what sets a model's noise limits from now on."""
+def keep_effects(directory: Path, model: str, effects: DesignEffects) -> None:
+    """Keep what sets a model's noise limits from now on, in the folder `monitoring.directory` of a dashboard that does not run."""
+    log = HourLog(directory / FILE)
     log.keep(model, _EFFECTS, effects.encode())
+    log.close()
+
+
+def decoded_effects(content: bytes) -> DesignEffects | None:
+    """Return the design effects that were encoded; None if another version did or it is nothing of the kind."""
+    try:
+        return DesignEffects.decode(content)
+    except (ValueError, KeyError, TypeError, OSError, BadZipFile):
+        return None
 
 
 def n_days(drift: ModelDrift) -> int:

@@ -17,13 +17,12 @@ from service.redis_fleet import Counted, FleetStorage
 from service.web.answers import DriftAnswer, DriftFeatureAnswer, Incident, ModelSpan, Notice
 from service.web.concept import newest_change
 from service.web.drift import DriftView
-from service.web.evaluation import ModelDrift, newest_hour
+from service.web.evaluation import FILE, ModelDrift, newest_hour
 from service.web.hours import HourLog
 from service.web.shelf import Shelf
 
 T = TypeVar("T")
 
-FILE: Final = "hours.sqlite"
 _SILENT_EVERY: Final = 30
 """Workers that no longer speak are asked every so many rounds: what they counted last is there at the first."""
 _MOST_BEHIND_H: Final = 6
