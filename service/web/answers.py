@@ -225,7 +225,7 @@ class DriftAnswer(Answer, frozen=True):
     baseline_days_needed: int
     n_rows: Annotated[int, Meta(description="transactions in the window")]
     score: DriftRow | None
-    features: Annotated[Sequence[DriftRow], Meta(description="by state, then importance")]
+    features: Annotated[Sequence[DriftRow], Meta(description="the worst first, then by importance; those not judged last")]
     incidents: Annotated[Sequence[Incident], Meta(description="newest first")]
     models: Annotated[Sequence[ModelSpan], Meta(description="when which model began to serve, oldest first")]
 

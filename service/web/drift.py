@@ -45,7 +45,7 @@ class DriftView:
         """Return the whole view."""
         drift, report = self._drift, self._drift.report
         rows = self._rows(window)
-        features = sorted((row for row in rows if row.feature != SCORE), key=lambda row: (rank(row.state), -(row.importance or 0.0)))
+        features = sorted((row for row in rows if row.feature != SCORE), key=_place)
         score = next((row for row in rows if row.feature == SCORE), None)
         has_baseline, days = drift.effects.is_enough, max(drift.effects.n_days, n_days(drift))
         n_rows = report.n_rows[window] if report else 0
@@ -120,6 +120,11 @@ class DriftView:
             DriftPoint(at_ms=hour * HOUR_MS, n_rows=n, psi=psi, psi_limit=limit, missing=missing)
             for hour, n, psi, limit, missing in points if n
         ]  # fmt: skip
+
+
+def _place(row: DriftRow) -> tuple[bool, int, float]:
+    """Return the place of a feature in the table: the worst first, by importance, those that are not judged at the end."""
+    return row.state == "empty", rank(row.state), -(row.importance or 0.0)
 
 
 def _row(training: FeatureDrift, past: FeatureDrift, spark: NDArray[np.float64], alarm: Incident | None) -> DriftRow:
