@@ -1,7 +1,7 @@
 // The service's answers. Everything is relative to the page's address, so the dashboard also works below a prefix.
 
 /** An answer that says why there is none. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, sentence) {
     super(sentence);
     this.status = status;

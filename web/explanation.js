@@ -84,7 +84,7 @@ export function waterfall(features) {
 }
 
 /** Return a small bar: the usual range as a band, the value as a mark. */
-export function bullet({ value, usual_low: low, usual_high: high }) {
+function bullet({ value, usual_low: low, usual_high: high }) {
   if (value === null || low === null || high === null) return element("span", { class: "bullet is-none", "aria-hidden": "true" });
   const span = Math.max(high - low, Math.abs(high) * 0.02, 1e-9);
   const begin = Math.min(low - span * 0.5, value);

@@ -5,7 +5,7 @@ const WHOLE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
-export const UNKNOWN = "–";
+const UNKNOWN = "–";
 // Between a number and its unit no line breaks.
 const GAP = "\u00a0";
 const SUPERSCRIPTS = { "+": "", "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
@@ -114,7 +114,7 @@ export function tick(time_ms, step_ms) {
 }
 
 /** Digits after the point of a currency: 2 for EUR, 0 for JPY; 2 for a code nobody knows. */
-export function exponent(currency) {
+function exponent(currency) {
   try {
     return new Intl.NumberFormat(LOCALE, { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
   } catch {

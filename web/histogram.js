@@ -4,7 +4,7 @@ import { element } from "./element.js";
 import { quantity, share } from "./format.js";
 
 /** The range of bin `place`: the first and the last one are open. */
-export function binLabel(edges, place, unit, currency, name) {
+function binLabel(edges, place, unit, currency, name) {
   const text = (value) => quantity(value, unit, currency, name);
   if (!edges.length) return "all values";
   if (place === 0) return `≤ ${text(edges[0])}`;

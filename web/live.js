@@ -6,7 +6,7 @@ import { chart } from "./chart.js";
 import { moment } from "./clock.js";
 import { drawing, element, replace, say } from "./element.js";
 import { absolute, count, figure, latency, rate, share } from "./format.js";
-import { commands, failure, notices, split, sign, waiting, word } from "./notice.js";
+import { commands, failure, notices, sign, split, word } from "./notice.js";
 import { workerPanel } from "./workers.js";
 
 const HISTORY_MS = 600_000;

@@ -90,7 +90,12 @@ function metricTable(model) {
       })),
     ],
   });
-  grid.set(Object.entries(model.metrics).map(([name, found]) => ({ name, found, weight: model.weights[name] })));
+  const rank = (name) => (name === "ensemble" ? 0 : model.weights[name] === undefined ? 2 : 1);
+  grid.set(
+    Object.entries(model.metrics)
+      .sort(([a], [b]) => rank(a) - rank(b))
+      .map(([name, found]) => ({ name, found, weight: model.weights[name] })),
+  );
   return grid.node;
 }
 

@@ -35,13 +35,15 @@ export function badge(state, text = word(state)) {
   return element("span", { class: `badge is-${state}` }, sign(state, 14), text);
 }
 
-/** Return a list of findings {state, text, href}: what needs somebody begins in bold, the link names its page. */
-export function notices(found) {
+/**
+ * Return a list of findings {state, text, href}: what needs somebody begins in bold (unless `isQuiet`), the link names its page.
+ */
+export function notices(found, isQuiet = false) {
   return element(
     "ul",
     { class: "notices" },
     found.map((one) => {
-      const [first, rest] = one.state === "alarm" || one.state === "attention" ? split(one.text) : ["", one.text];
+      const [first, rest] = !isQuiet && (one.state === "alarm" || one.state === "attention") ? split(one.text) : ["", one.text];
       const { page, name } = parse(one.href ?? "");
       const isElsewhere = Boolean(one.href) && page !== parse(location.hash).page;
       return element(

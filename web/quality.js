@@ -250,7 +250,14 @@ export function mount(view, route, { feed }) {
       replace(
         found,
         (report?.notes.length ?? 0) > 0 &&
-          element("div", { class: "panel" }, notices(report.notes.map((text) => ({ state: "attention", text })))),
+          element(
+            "div",
+            { class: "panel" },
+            notices(
+              report.notes.map((text) => ({ state: "attention", text })),
+              true,
+            ),
+          ),
       );
       if (filled.hidden) return;
       drawDays(precision, report.days, "precision");

@@ -1,7 +1,7 @@
 // The threshold explorer: what another threshold of alerts would have meant on days whose labels are in.
 
 import { chart } from "./chart.js";
-import { element, replace, say } from "./element.js";
+import { element, say } from "./element.js";
 import { count, figure, percent, share, sum } from "./format.js";
 import { emptiness } from "./notice.js";
 

@@ -23,10 +23,10 @@ from tests.e2e.conftest import PAST_DAYS
 from tests.e2e.installation import Installation, until
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-#: For pictures. The baseline of drift needs 28 days; in the last ones people buy online what they bought in shops.
-N_SHOWN_DAYS = 40
+#: For pictures. The baseline of drift needs 28 days, labels take up to 45; in the last days people buy online what they bought in shops.
+N_SHOWN_DAYS = 70
 N_CHANGED_DAYS = 3
-N_SHOWN_CARDS = 4_000
+N_SHOWN_CARDS = 2_500
 N_SHOWN_SECONDS = 120
 N_DAYS = 2
 SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
