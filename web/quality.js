@@ -63,8 +63,8 @@ function drawDays({ noun, drawn }, days, field) {
   const parts = [
     matured.length
       ? `${share(pooled(old, field))} over ${plural(matured.length, "matured day")}, between ${share(Math.min(...matured))} and ${share(Math.max(...matured))} a day.`
-      : "No day is mature yet.",
-    young ? `The newest ${plural(young, "day")} ${young === 1 ? "is" : "are"} provisional.` : "",
+      : `No day is mature yet: all ${plural(young, "day")} are provisional.`,
+    !matured.length ? "" : young ? `The newest ${plural(young, "day")} ${young === 1 ? "is" : "are"} provisional.` : "",
     free === null ? "" : `The scores alone expect ${share(free)}, if the concept is unchanged.`,
   ];
   drawn.set(
