@@ -25,10 +25,9 @@ from service.settings import Settings
 from service.web.answers import DriftAnswer, Incident, ModelAnswer, ModelsAnswer, ModelSpan
 from service.web.drift import DriftView
 from service.web.evaluation import ModelDrift
-from service.web.hours import HourLog
+from service.web.hours import FILE, HourLog
 from service.web.models import ModelViews
 from service.web.shelf import Shelf
-from service.web.watch import FILE
 from service.wiring import rates_of, registry_of, signing_key_of
 
 DAY_MS: Final = 24 * HOUR_MS

@@ -10,6 +10,7 @@ from features.spec import FEATURES
 from monitoring.design_effect import MIN_DAYS
 from monitoring.drift_report import FeatureDrift
 from monitoring.drift_windows import WEEK_H, WINDOWS_H, Window, past_hours, total, window_hours
+from monitoring.figures import share
 from monitoring.packed import HOUR_MS, Counts
 from monitoring.profile import N_BINS, SCORE
 from service.web.answers import (
@@ -148,13 +149,12 @@ def _row(training: FeatureDrift, past: FeatureDrift, spark: NDArray[np.float64],
 def _row_sentence(training: FeatureDrift, past: FeatureDrift) -> str:
     if not training.n_rows:
         return "Nothing was counted in this window."
-    if training.is_missing_significant and training.missing_rate is not None and training.missing_rate_reference is not None:
-        return f"Missing in {training.missing_rate:.1%} of transactions, in training in {training.missing_rate_reference:.1%}."
-    if past.is_missing_significant and past.missing_rate is not None and past.missing_rate_reference is not None:
-        return (
-            f"Missing in {past.missing_rate:.1%} of transactions, in the same hours of earlier weeks in {past.missing_rate_reference:.1%}."
-        )
-    for row, what in ((training, "training"), (past, "the same hours of earlier weeks")):
+    compared = ((training, "training"), (past, "the same hours of earlier weeks"))
+    for row, what in compared:
+        now, before = row.missing_rate, row.missing_rate_reference
+        if row.is_missing_significant and now is not None and before is not None:
+            return f"Missing in {share(now)} of transactions, in {what} in {share(before)}."
+    for row, what in compared:
         if row.is_significant and row.psi is not None and row.psi_limit is not None:
             return f"Differs from {what}: PSI {row.psi:.3f}, noise alone reaches {row.psi_limit:.3f}."
     if training.psi is None:
@@ -183,20 +183,23 @@ def _sentence(features: Sequence[DriftRow], score: DriftRow | None, window: Wind
             f"Nothing was counted in the last {span} of event time: workers count what they score, by the hour; "
             "an hour is judged when it is over."
         )
-    counted = f"{n_rows:,} transactions of the last {span} of event time"
+    counted = f"({n_rows:,} transactions in the last {span} of event time)"
     if not has_baseline:
-        return (
-            f"{counted} are compared with training; nothing is judged yet: {min(days, MIN_DAYS)} of the {MIN_DAYS} days "
-            "that set the limits have been served."
-        )
+        served = f"{min(days, MIN_DAYS)} of the {MIN_DAYS} days that set the limits have been served"
+        return f"Nothing is judged yet: {served}. What was counted is compared with training {counted}."
     changed = [row.feature for row in features if row.state in {"attention", "alarm"}]
-    scores = " The score has changed too." if changed and score is not None and score.state in {"attention", "alarm"} else ""
+    has_score_changed = score is not None and score.state in {"attention", "alarm"}
     if not changed:
-        if score is not None and score.state in {"attention", "alarm"}:
-            return f"{counted}: the score's distribution has changed, no single feature has."
-        return f"{counted}: no feature has changed by more than noise."
+        what = (
+            "The score's distribution has changed, no single feature has"
+            if has_score_changed
+            else "No feature has changed by more than noise"
+        )
+        return f"{what} {counted}."
     named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-    return f"{counted}: {len(changed)} of {len(features)} features {'has' if len(changed) == 1 else 'have'} changed: {named}.{scores}"
+    have = "has" if len(changed) == 1 else "have"
+    too = " The score has changed too." if has_score_changed else ""
+    return f"{len(changed)} of {len(features)} features {have} changed: {named} {counted}.{too}"
 
 
 def _counted(counts: Counts | None, place: int, n_bins: int) -> tuple[list[float] | None, float | None]:

@@ -1,7 +1,6 @@
 """One model's drift: its hours, what they are measured against, the last report and the incidents."""
 
 from pathlib import Path
-from typing import Final
 from zipfile import BadZipFile
 
 import msgspec
@@ -14,10 +13,9 @@ from monitoring.drift_report import DriftReport
 from monitoring.incidents import IncidentEvent, Incidents, fold
 from monitoring.packed import HOUR_MS
 from service.web.answers import Incident
-from service.web.hours import KEPT_H, HourLog
+from service.web.hours import FILE, KEPT_H, HourLog
 from service.web.shelf import Shelved
 
-FILE: Final = "hours.sqlite"
 _MOST_CAUGHT_UP_H = 168
 """Hours that are evaluated one by one after a pause; earlier ones are too old to alarm anybody."""
 _EFFECTS, _INCIDENTS = "effects", "incidents"

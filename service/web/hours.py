@@ -9,6 +9,8 @@ from typing import Final
 from domain.errors import ConfigError
 from monitoring.packed import Counts, unpack
 
+FILE: Final = "hours.sqlite"
+"""In the folder `monitoring.directory`."""
 KEPT_H: Final = 35 * 24
 """Hours behind the newest one of a model that are kept."""
 _SCHEMA: Final = """

@@ -17,8 +17,8 @@ from service.redis_fleet import Counted, FleetStorage
 from service.web.answers import DriftAnswer, DriftFeatureAnswer, Incident, ModelSpan, Notice
 from service.web.concept import newest_change
 from service.web.drift import DriftView
-from service.web.evaluation import FILE, ModelDrift, newest_hour
-from service.web.hours import HourLog
+from service.web.evaluation import ModelDrift, newest_hour
+from service.web.hours import FILE, HourLog
 from service.web.shelf import Shelf
 
 T = TypeVar("T")

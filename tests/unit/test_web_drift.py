@@ -124,6 +124,7 @@ def test_after_the_baseline_a_moved_feature_becomes_one_incident_that_names_it_a
     assert answer.features[0].importance >= answer.features[1].importance
     assert answer.state == answer.features[0].state == begun["feature_drift"].state
     assert "2 of 188 features have changed" in answer.sentence
+    assert answer.features[0].sentence.startswith("Missing in 0 % of transactions, in training in ")
     judged = [row.state != "empty" for row in answer.features]
     assert judged == sorted(judged, reverse=True)
     assert judged[0] != judged[-1]
