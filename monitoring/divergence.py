@@ -26,7 +26,7 @@ def psi(current: Ints, reference: Ints, is_bin: Flags) -> Floats:
 
     >>> bins = np.array([True, True])
     >>> round(float(psi(np.array([10, 30]), np.array([20, 20]), bins)), 3)
-    0.266
+    0.26
     """
     p, q = _smoothed(current, is_bin), _smoothed(reference, is_bin)
     logs = np.log(np.where(is_bin, p, 1.0)) - np.log(np.where(is_bin, q, 1.0))
