@@ -34,7 +34,7 @@ function statusPanel() {
       node.className = `panel status is-${status.state}`;
       replace(mark, sign(status.state, 40), element("span", { class: "unseen" }, `${word(status.state)}.`));
       const [first, rest] = split(status.headline);
-      replace(headline, commands(first), rest && element("span", { class: "headline-rest" }, commands(rest)));
+      replace(headline, commands(first.replace(/;$/, ".")), rest && element("span", { class: "headline-rest" }, commands(rest)));
       // What the headline has said whole is not said again.
       const others = status.sentences.filter((one, place) => place > 0 || one.state === "well" || !status.headline.startsWith(one.text));
       replace(found, others.length > 0 && [element("h2", { class: "kicker" }, "What to know"), notices(others)]);
