@@ -1,6 +1,7 @@
 """What becomes of an incident: every listener is told every new word, once, also after a restart."""
 
 import asyncio
+import signal
 
 import msgspec
 import pytest
@@ -144,4 +145,4 @@ def test_a_training_that_runs_ends_with_the_dashboard(tmp_path):
         await training.close()
         return await asyncio.wait_for(process.wait(), 10)
 
-    assert asyncio.run(run()) != 0
+    assert asyncio.run(run()) == -signal.SIGTERM

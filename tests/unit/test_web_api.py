@@ -10,12 +10,14 @@ import msgspec
 import pytest
 
 from domain.errors import ConfigError
+from models.bundle import write_bundle
 from service.web import openapi
 from service.web.app import build_app
 from service.web.dashboard import Dashboard
 from service.web.guard import HEADERS, require_loopback
 from service.web.pages import Pages
-from tests.unit.web_scenes import registry_of, settings_of
+from tests.unit.models_synthetic import trained
+from tests.unit.web_scenes import KEY, registry_of, settings_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 ORIGIN = "http://127.0.0.1:8700"
@@ -76,6 +78,19 @@ def test_models_are_shown_as_documented_and_an_unknown_one_is_404_with_a_sentenc
     assert one.json()["card"].startswith("# weir")
     assert unknown.status_code == 404
     assert "weir models list" in unknown.json()["sentence"]
+
+
+def test_the_newest_model_and_the_newest_event_come_first(tmp_path):
+    registry, champion = registry_of(tmp_path)
+    write_bundle(tmp_path / "other", msgspec.structs.replace(trained().manifest, name="other"), trained().files, KEY)
+    second = registry.register(tmp_path / "other")
+    registry.promote(second)
+
+    [answer] = asked(tmp_path, "/api/v1/models")
+
+    assert [row["model"] for row in answer.json()["models"]] == [second, champion]
+    assert [event["event"] for event in answer.json()["history"]] == ["promoted", "registered", "registered"]
+    assert answer.json()["champion"] == second
 
 
 @pytest.mark.parametrize(
