@@ -55,6 +55,12 @@ def test_a_fraud_reported_after_maturity_counts_as_a_wrong_alert():
     assert matured_outcomes(found, maturity_ms=7, now_ms=100)[1].tolist() == [1, 0]
 
 
+def test_an_alert_younger_than_the_maturity_is_not_judged_even_if_it_is_labelled():
+    found = Alerts(np.array([90, 94]), np.array([91, 95]))
+
+    assert matured_outcomes(found, maturity_ms=7, now_ms=97)[0].tolist() == [90]
+
+
 def test_z_squared_of_the_alert_rate_is_the_two_proportion_test():
     pooled = (30 + 100) / (1_000 + 5_000)
     z = (30 / 1_000 - 100 / 5_000) / np.sqrt(pooled * (1 - pooled) * (1 / 1_000 + 1 / 5_000))

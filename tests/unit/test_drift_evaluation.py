@@ -1,5 +1,8 @@
 """Design effects and evaluations."""
 
+import subprocess
+import sys
+
 import msgspec
 import numpy as np
 import pytest
@@ -71,12 +74,15 @@ def test_a_rhythm_that_the_median_does_not_see_widens_the_limits(known):
 
 
 def test_part_of_a_week_is_no_past(known):
-    week = hours(known, FIRST, FIRST + 8 * DAY)
+    """A day's window would otherwise be compared with a few hours of another day, which look nothing like a day."""
+    rhythm = {at: hour(known, 300, at, shift=2.0 if at % 24 < 8 else 0.0) for at in range(FIRST + 5, FIRST + 5 + 11 * DAY)}
 
-    found = estimate(week, known)
+    found = estimate(rhythm, known)
 
-    assert (found.values.widest[1, 2] == 1).all()  # no week's window has a whole week before it
-    assert found.values.widest[1, 0].max() > 1  # hours have
+    against_past = found.values.widest[1]
+    assert (against_past[2] == 1).all()  # no week's window has a whole week before it
+    assert 1 < against_past[1].max() < 3
+    assert found.values.widest[0, 1].max() > 50
 
 
 def test_days_of_the_training_are_left_out(known, baseline):
@@ -240,3 +246,14 @@ def test_a_profile_read_back_gives_the_same_report(known, effects, baseline):
     again = Profile.decode(known.encode())
 
     assert report_of(again, effects, baseline) == report_of(known, effects, baseline)
+
+
+def test_scipy_and_river_are_not_loaded_before_they_are_needed():
+    code = (
+        "import sys, monitoring.drift_evaluation, monitoring.incidents, monitoring.concept, monitoring.multivariate, monitoring.counters;"
+        "sys.exit(','.join(sorted({'scipy', 'river'} & set(sys.modules))) or 0)"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (found.returncode, found.stderr) == (0, "")

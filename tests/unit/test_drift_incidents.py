@@ -132,12 +132,13 @@ def test_light_features_that_leave_the_score_alone_ask_for_attention_only():
 
 def test_a_change_of_concept_alarms_once():
     change = ConceptChange(1_000, 900, 0.7, 0.5, 120)
-    state, events = fold(Incidents(), report(NOW), NOW, concept=change)
-    _, again = fold(state, report(NOW + 1), NOW + 1, concept=change)
+    state, found = Incidents(), []
+    for hour in range(COOLDOWN_H + 5):
+        state, events = fold(state, report(NOW + hour), NOW + hour, concept=change)
+        found += events
 
-    assert [event.kind for event in events] == ["concept"]
-    assert events[0].sentence == "Alerts are right less often than before: 50 % of the last 120 matured alerts, 70 % before."
-    assert again == []
+    assert [(event.kind, event.ended_ms is not None) for event in found] == [("concept", False), ("concept", True)]
+    assert found[0].sentence == "Alerts are right less often than before: 50 % of the last 120 matured alerts, 70 % before."
 
 
 def test_an_hour_folded_twice_changes_nothing():
