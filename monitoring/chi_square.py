@@ -1,4 +1,4 @@
-"""The chi-square distribution. SciPy is loaded at the first call, so that a worker never loads it."""
+"""The chi-square distribution. SciPy is loaded at the first call, so that importing this costs nothing."""
 
 import numpy as np
 from numpy.typing import NDArray
