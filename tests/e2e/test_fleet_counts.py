@@ -89,7 +89,7 @@ def test_what_is_counted_is_what_was_answered_and_duplicates_and_repeats_are_not
     assert sum(counts.n_rows for counts in expected.values()) == 600
     found, everything = counted(installation), defined(installation)
     minutes = [span for span in found if span.startswith("m")]
-    assert minutes
+    # None, if more than four hours of events passed between two beats: then there are only hours.
     assert same({span: found[span] for span in minutes}, {span: everything[span] for span in minutes})
 
     states = fleet(installation, lambda storage: storage.workers())
