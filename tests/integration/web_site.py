@@ -86,12 +86,14 @@ async def talking(fleet: FleetStorage, **changes: object) -> AsyncIterator[None]
 
 
 async def produce(settings: Settings, topic: str, values: list[bytes]) -> None:
-    """Append records, in turn over the partitions."""
+    """Append records, in turn over the partitions, each at a later millisecond than the one before: their order is certain."""
     connection = kafka_connection(settings)
     async with AIOKafkaProducer(**connection.aiokafka()) as producer:
         partitions = sorted(await producer.partitions_for(connection.topic(topic)))
+        first_ms = now_ms() - len(values)
         for number, value in enumerate(values):
-            await producer.send_and_wait(connection.topic(topic), value, partition=partitions[number % len(partitions)])
+            partition = partitions[number % len(partitions)]
+            await producer.send_and_wait(connection.topic(topic), value, partition=partition, timestamp_ms=first_ms + number)
 
 
 def alert(name: str) -> bytes:
