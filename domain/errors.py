@@ -9,6 +9,7 @@ WeirError
 ├── Unavailable              back off and retry; the record is fine
 ├── ModelError               keep the model already serving
 │   ├── BundleRejected       unsigned, altered, too new or incomplete
+│   ├── PolicyRejected       unsigned, altered, or not a policy; the one in force stays
 │   ├── FeatureSpecMismatch  (.trained_on, .built_with)
 │   └── TrainingRefused      the history cannot carry a model; the message says what is missing
 ├── NoChampion               the registry has no champion: the worker does not start
@@ -82,6 +83,10 @@ class ModelError(WeirError):
 
 class BundleRejected(ModelError):
     """The bundle is unsigned, altered, too new or incomplete."""
+
+
+class PolicyRejected(ModelError):
+    """The live policy is unsigned, altered or not a policy; the one in force stays."""
 
 
 class FeatureSpecMismatch(ModelError):

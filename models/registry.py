@@ -1,37 +1,26 @@
-"""The registry: a folder of bundles, and which of them is champion."""
+"""The registry: a folder of bundles, which of them is champion, which one is on trial, and the live policy."""
 
 import fcntl
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from domain.errors import BundleRejected, ModelError, NoChampion
 from models.manifest import MANIFEST, Manifest, decode_manifest, version_of
+from models.registry_history import CHALLENGER, CHAMPION, Event, EventName, History, Rollout, State
 
-CHAMPION: Final = "champion"
-PREVIOUS: Final = "previous"
 _HISTORY: Final = "history.jsonl"
 _BUNDLES: Final = "bundles"
+_BESIDE: Final = "beside"
 _LOCK: Final = ".lock"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One line of the registry's history. The last line's aliases are the ones in force."""
-
-    time_ms: int
-    """Wall clock: UTC, milliseconds since the epoch."""
-    event: Literal["registered", "promoted"]
-    model: str
-    aliases: Mapping[str, str]
-    """Alias -> `name@version`, after this event."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -47,8 +36,11 @@ class Entry(msgspec.Struct, frozen=True):
 class FileRegistry:
     """Bundles in a folder, aliases swapped atomically, a history that is only appended to.
 
-    The history is one file, and its last whole line holds the aliases: a swap is one appended line, so a reader sees the
-    old aliases or the new ones, and a crash in between leaves the old ones.
+    The history is one file, and its last whole line holds what is in force: a change is one appended line, so a reader sees
+    the state before it or after it, and a crash in between leaves the one before.
+
+    Every method that changes something takes `expected`, the state that its caller saw (None = whatever it is; ModelError
+    if it is another by now), `who` and `why` for the history, and holds a lock that threads and processes respect.
 
     Args:
         root: Folder; made on first use.
@@ -58,8 +50,9 @@ class FileRegistry:
     def __init__(self, root: Path, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._root = root
         self._clock_ms = clock_ms
+        self._history = History(root / _HISTORY)
 
-    def register(self, bundle: Path) -> str:
+    def register(self, bundle: Path, *, who: str = "", why: str = "") -> str:
         """Take a bundle in (the folder is copied) and return `name@version`. The first model becomes champion.
 
         A bundle that is already here is not taken in again. Its signature is verified when it is loaded, not here.
@@ -76,24 +69,22 @@ class FileRegistry:
             raise BundleRejected(f"the bundle's name {name!r} must be lower-case letters, digits, dots and dashes")
         reference = f"{name}@{version_of(content)}"
         target = self._root / _BUNDLES / reference
-        with self._locked():
+        with self._changing(None) as state:
             if not target.exists():
                 draft = target.with_name(f".{reference}.{os.getpid()}")
                 shutil.rmtree(draft, ignore_errors=True)
                 shutil.copytree(bundle, draft)
                 draft.rename(target)
-            aliases = self.aliases()
-            if not any(event.model == reference for event in self.history()):
-                if CHAMPION not in aliases:
-                    aliases = {**aliases, CHAMPION: reference}
-                self._append("registered", reference, aliases)
+            if reference not in self._registered():
+                aliases = {**state.aliases} if state.champion else {**state.aliases, CHAMPION: reference}
+                self._append("registered", reference, msgspec.structs.replace(state, aliases=aliases), who, why)
         return reference
 
     def resolve(self, reference: str) -> Path:
         """Return the folder of a bundle.
 
         Args:
-            reference: `champion`, `previous`, `name@version`, or the beginning of exactly one version.
+            reference: `champion`, `challenger`, `previous`, `name@version`, or the beginning of exactly one version.
 
         Raises:
             NoChampion: `champion` of a registry without one.
@@ -103,53 +94,106 @@ class FileRegistry:
 
     def reference(self, reference: str) -> str:
         """Return the `name@version` that a reference stands for; errors as `resolve`."""
-        aliases = self.aliases()
-        if reference in aliases:
-            return aliases[reference]
-        if reference == CHAMPION:
-            raise NoChampion(f"the registry {self._root} has no champion; train one: weir train HISTORY")
-        known = self._references()
-        if reference in known:
-            return reference
-        found = [one for one in known if one.partition("@")[2].startswith(reference)] if reference else []
-        if len(found) != 1:
-            what = "more than one model fits" if found else "the registry has no model"
-            raise ModelError(f"{what} {reference!r}; `weir models list` shows them")
-        return found[0]
+        return self._reference(reference, self.state())
 
-    def promote(self, reference: str, *, expected: str | None = None) -> str:
+    def beside(self, reference: str) -> Path:
+        """Return the folder of what is known about a bundle but not in its digest, such as verdicts; it need not exist.
+
+        Errors as `resolve`.
+        """
+        return self._root / _BESIDE / self.reference(reference)
+
+    def promote(
+        self, reference: str, *, expected: State | None = None, who: str = "", why: str = "", is_forced: bool = False
+    ) -> str:  # fmt: skip
         """Make a model champion, the champion so far `previous`; return its `name@version`. Workers take it at their next poll.
 
-        Args:
-            reference: As for `resolve`.
-            expected: The champion that the caller saw; None = whichever it is.
+        A trial of this model ends with it; one of another model goes on.
 
         Raises:
-            ModelError: There is no such model, or the champion is no longer the expected one.
+            ModelError: There is no such model, or the state is no longer the expected one.
         """
-        with self._locked():
-            wanted, aliases = self.reference(reference), self.aliases()
-            champion = aliases.get(CHAMPION)
-            if expected is not None and champion != expected:
-                raise ModelError(f"the champion is {champion}, not {expected}: somebody else promoted; look again with `weir models list`")
-            if wanted != champion:
-                changed = {**aliases, CHAMPION: wanted} | ({PREVIOUS: champion} if champion else {})
-                self._append("promoted", wanted, changed)
+        with self._changing(expected) as state:
+            wanted = self._reference(reference, state)
+            if wanted != state.champion:
+                self._append("promoted", wanted, state.promoted(wanted), who, why, is_forced=is_forced)
         return wanted
 
-    def aliases(self) -> Mapping[str, str]:
+    def rollback(self, *, expected: State | None = None, who: str = "", why: str = "") -> str:
+        """Make the champion before champion again; return its `name@version`. A second rollback undoes the first.
+
+        Raises:
+            ModelError: There was none before, or the state is no longer the expected one.
+        """
+        with self._changing(expected) as state:
+            if state.previous is None:
+                raise ModelError("no champion came before this one: there is nothing to roll back to; `weir models list` shows all models")
+            self._append("rolled_back", state.previous, state.promoted(state.previous), who, why)
+            return state.previous
+
+    def shadow(self, reference: str, *, expected: State | None = None, who: str = "", why: str = "") -> Rollout:
+        """Let a model score all traffic beside the champion, without deciding anything.
+
+        Raises:
+            ModelError: There is no such model or no champion, it is the champion, another one is on trial, or the state is
+                no longer the expected one.
+        """
+        return self._start("shadow", reference, 0.0, expected, who, why)
+
+    def canary(self, reference: str, percent: float, *, expected: State | None = None, who: str = "", why: str = "") -> Rollout:
+        """Let a model decide for `percent` of the cards, in (0, 100); errors as `shadow`.
+
+        A larger percentage adds cards and takes none away.
+        """
+        if not 0 < percent < 100:
+            raise ModelError(f"the share of a canary is {percent} percent; give more than 0 and less than 100")
+        return self._start("canary", reference, percent, expected, who, why)
+
+    def end_rollout(self, *, expected: State | None = None, who: str = "", why: str = "") -> str:
+        """End the trial; the champion decides everything again. Return the model that was on trial.
+
+        Raises:
+            ModelError: None is on trial, or the state is no longer the expected one.
+        """
+        with self._changing(expected) as state:
+            if state.rollout is None:
+                raise ModelError("no model is on trial: there is nothing to end")
+            self._append("ended", state.rollout.model, state.ended(), who, why)
+            return state.rollout.model
+
+    def set_policy(self, version: str, *, model: str = "", expected: State | None = None, who: str = "", why: str = "") -> None:
+        """Make a policy the live one; see `models.policy_store`.
+
+        Args:
+            version: Of a stored policy; empty = each bundle's own again.
+            model: That its thresholds are for.
+            expected: See the class.
+            who: See the class.
+            why: See the class.
+
+        Raises:
+            ModelError: The state is no longer the expected one.
+        """
+        with self._changing(expected) as state:
+            if version != state.policy:
+                self._append("policy", model, msgspec.structs.replace(state, policy=version), who, why)
+
+    def state(self) -> State:
+        """Return what is in force, from one read."""
+        return self._history.state()
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return numbers that differ whenever `state` may differ; far cheaper than `state`."""
+        return self._history.stamp()
+
+    def aliases(self) -> dict[str, str]:
         """Return alias -> `name@version`; empty for an empty registry."""
-        events = self.history()
-        return events[-1].aliases if events else {}
+        return dict(self.state().aliases)
 
     def entries(self) -> list[Entry]:
-        """Return every model, oldest first."""
-        registered: dict[str, int] = {}
-        for event in self.history():
-            registered.setdefault(event.model, event.time_ms)
-        aliases = self.aliases()
-        found = []
-        for reference, time_ms in registered.items():
+        """Return every model that is still here, oldest first."""
+        aliases, found = self.aliases(), []
+        for reference, time_ms in self._registered().items():
             path = self._root / _BUNDLES / reference / MANIFEST
             if path.exists():
                 names = tuple(alias for alias, model in aliases.items() if model == reference)
@@ -158,38 +202,62 @@ class FileRegistry:
 
     def history(self) -> list[Event]:
         """Return everything that happened, oldest first; a line cut short by a crash is left out."""
-        try:
-            lines = (self._root / _HISTORY).read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return []
-        # What follows the last line end is empty, or cut short.
-        found = []
-        for line in lines[:-1]:
-            try:
-                found.append(msgspec.json.decode(line, type=Event))
-            except msgspec.DecodeError:
-                continue
+        return self._history.events()
+
+    def _start(self, mode: EventName, reference: str, percent: float, expected: State | None, who: str, why: str) -> Rollout:
+        with self._changing(expected) as state:
+            wanted, running = self._reference(reference, state), state.rollout
+            if state.champion is None:
+                raise NoChampion(f"the registry {self._root} has no champion to compare {wanted} with; promote one first")
+            if wanted == state.champion:
+                raise ModelError(f"{wanted} is the champion: it cannot be on trial beside itself")
+            if running is not None and running.model != wanted:
+                raise ModelError(f"{running.model} is on trial ({running.mode}); end that first: weir models end")
+            goes_on = running is not None and running.mode == mode
+            started_ms = running.started_ms if running is not None and goes_on else self._clock_ms()
+            rollout = Rollout("canary" if mode == "canary" else "shadow", wanted, percent, started_ms)
+            if rollout != running:
+                self._append(mode, wanted, state.on_trial(rollout), who, why)
+            return rollout
+
+    def _reference(self, reference: str, state: State) -> str:
+        if reference in state.aliases:
+            return state.aliases[reference]
+        if reference == CHAMPION:
+            raise NoChampion(f"the registry {self._root} has no champion; train one: weir train HISTORY")
+        folder = self._root / _BUNDLES
+        known = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
+        if reference in known:
+            return reference
+        found = [one for one in known if one.partition("@")[2].startswith(reference)] if reference else []
+        if len(found) != 1:
+            what = "more than one model fits" if found else "the registry has no model"
+            raise ModelError(f"{what} {reference!r}; `weir models list` shows them")
+        return found[0]
+
+    def _registered(self) -> dict[str, int]:
+        """Return model -> when it was registered, of those not collected since."""
+        found: dict[str, int] = {}
+        for event in self.history():
+            if event.event == "registered":
+                found[event.model] = event.time_ms
+            elif event.event == "collected":
+                found.pop(event.model, None)
         return found
 
-    def _references(self) -> list[str]:
-        folder = self._root / _BUNDLES
-        return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
-
-    def _append(self, event: Literal["registered", "promoted"], model: str, aliases: Mapping[str, str]) -> None:
-        line = msgspec.json.encode(Event(self._clock_ms(), event, model, aliases)) + b"\n"
-        with (self._root / _HISTORY).open("a+b") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    line = b"\n" + line
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+    def _append(self, event: EventName, model: str, state: State, who: str, why: str, *, is_forced: bool = False) -> None:
+        self._history.append(Event(self._clock_ms(), event, model, state.aliases, who, why, state.rollout, state.policy, is_forced))
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _changing(self, expected: State | None) -> Iterator[State]:
+        """Hold the lock; give the state in force, which is the expected one."""
         (self._root / _BUNDLES).mkdir(parents=True, exist_ok=True)
         with (self._root / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            state = self.state()
+            if expected is not None and state != expected:
+                raise ModelError(
+                    f"somebody else changed the registry (champion {state.champion}, on trial {state.aliases.get(CHALLENGER)}, "
+                    f"policy {state.policy or 'of the bundle'}): look again with `weir models list`"
+                )
+            yield state

@@ -65,7 +65,7 @@ def train_and_register(
         ModelError: The bundle is not fit to serve.
     """
     from models.bundle import load_bundle, write_bundle
-    from models.registry import CHAMPION
+    from models.registry_history import CHAMPION
     from models.training import train
 
     features, registry, key = settings.features.definition(), registry_of(settings), signing_key_of(settings)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from domain.errors import WeirError
 from features.archive_files import is_archive
-from models.registry import CHAMPION
+from models.registry_history import CHAMPION
 from monitoring.drift_evaluation import evaluate
 from monitoring.drift_windows import Window
 from monitoring.figures import moment, plural

@@ -12,7 +12,7 @@ from domain.decision import Tier
 from domain.errors import HistoryError
 from features.history import read_history
 from features.offline import replay
-from models.registry import CHAMPION
+from models.registry_history import CHAMPION
 from models.scorer import Scorer
 from monitoring.counters import Counters
 from monitoring.design_effect import MIN_DAYS, DesignEffects, estimate

@@ -6,7 +6,8 @@ from typing import Final
 
 from domain.errors import ModelError, WeirError
 from features.spec import FEATURES
-from models.registry import CHAMPION, Entry, Event, FileRegistry
+from models.registry import Entry, FileRegistry
+from models.registry_history import CHAMPION, Event
 from monitoring.explanation import Threshold
 from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State
 from service.web.shelf import Shelf
@@ -128,4 +129,4 @@ def _row(entry: Entry, n_workers: int) -> ModelRow:
 
 
 def _events(events: Iterable[Event]) -> list[ModelEvent]:
-    return [ModelEvent(time_ms=event.time_ms, event=event.event, model=event.model, who="", why="") for event in events]
+    return [ModelEvent(time_ms=event.time_ms, event=event.event, model=event.model, who=event.who, why=event.why) for event in events]

@@ -63,10 +63,11 @@ def test_the_same_bundle_is_registered_once(registry: FileRegistry, tmp_path: Pa
 def test_a_promotion_that_saw_another_champion_is_refused(registry: FileRegistry, tmp_path: Path):
     first = registry.register(bundle(tmp_path / "a"))
     second = registry.register(bundle(tmp_path / "b", "other"))
-    registry.promote(second, expected=first)
+    seen = registry.state()
+    registry.promote(second, expected=seen)
 
-    with pytest.raises(ModelError, match="somebody else promoted"):
-        registry.promote(first, expected=first)
+    with pytest.raises(ModelError, match="somebody else changed"):
+        registry.promote(first, expected=seen)
 
 
 def test_a_model_is_found_by_the_beginning_of_its_version(registry: FileRegistry, tmp_path: Path):
