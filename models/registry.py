@@ -1,9 +1,7 @@
 """The registry: a folder of bundles, which of them is champion, which one is on trial, and the live policy."""
 
 import fcntl
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +12,15 @@ import msgspec
 
 from domain.errors import BundleRejected, ModelError, NoChampion
 from models.manifest import MANIFEST, Manifest, decode_manifest, version_of
+from models.registry_bundles import BundleFolder
 from models.registry_history import CHALLENGER, CHAMPION, Event, EventName, History, Rollout, State
 
 _HISTORY: Final = "history.jsonl"
-_BUNDLES: Final = "bundles"
-_BESIDE: Final = "beside"
 _LOCK: Final = ".lock"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+KEPT: Final = 20
+"""Models without an alias that a collection keeps."""
+_YOUNG_MS: Final = 86_400_000
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,6 +51,7 @@ class FileRegistry:
         self._root = root
         self._clock_ms = clock_ms
         self._history = History(root / _HISTORY)
+        self._bundles = BundleFolder(root)
 
     def register(self, bundle: Path, *, who: str = "", why: str = "") -> str:
         """Take a bundle in (the folder is copied) and return `name@version`. The first model becomes champion.
@@ -68,13 +69,8 @@ class FileRegistry:
         if not _NAME.fullmatch(name):
             raise BundleRejected(f"the bundle's name {name!r} must be lower-case letters, digits, dots and dashes")
         reference = f"{name}@{version_of(content)}"
-        target = self._root / _BUNDLES / reference
         with self._changing(None) as state:
-            if not target.exists():
-                draft = target.with_name(f".{reference}.{os.getpid()}")
-                shutil.rmtree(draft, ignore_errors=True)
-                shutil.copytree(bundle, draft)
-                draft.rename(target)
+            self._bundles.take(bundle, reference)
             if reference not in self._registered():
                 aliases = {**state.aliases} if state.champion else {**state.aliases, CHAMPION: reference}
                 self._append("registered", reference, msgspec.structs.replace(state, aliases=aliases), who, why)
@@ -90,7 +86,7 @@ class FileRegistry:
             NoChampion: `champion` of a registry without one.
             ModelError: There is no such model, or more than one.
         """
-        return self._root / _BUNDLES / self.reference(reference)
+        return self._bundles.path(self.reference(reference))
 
     def reference(self, reference: str) -> str:
         """Return the `name@version` that a reference stands for; errors as `resolve`."""
@@ -101,7 +97,7 @@ class FileRegistry:
 
         Errors as `resolve`.
         """
-        return self._root / _BESIDE / self.reference(reference)
+        return self._bundles.beside(self.reference(reference))
 
     def promote(
         self, reference: str, *, expected: State | None = None, who: str = "", why: str = "", is_forced: bool = False
@@ -178,6 +174,38 @@ class FileRegistry:
             if version != state.policy:
                 self._append("policy", model, msgspec.structs.replace(state, policy=version), who, why)
 
+    def collectable(self, keep: int = KEPT) -> list[str]:
+        """Return the models that `collect` would take out, oldest first."""
+        state, now_ms = self.state(), self._clock_ms()
+        on_trial = {state.rollout.model} if state.rollout else set()
+        used = {*state.aliases.values(), *on_trial}
+        free = [
+            (model, time_ms) for model, time_ms in self._registered().items() if model not in used and self._bundles.path(model).exists()
+        ]
+        return [model for model, time_ms in free[: max(len(free) - keep, 0)] if time_ms < now_ms - _YOUNG_MS]
+
+    def collect(self, keep: int = KEPT, *, expected: State | None = None, who: str = "", why: str = "") -> list[str]:
+        """Take old models out and return them; `beside` keeps their manifests and cards.
+
+        Never one with an alias or on trial, never one registered less than a day ago.
+
+        Args:
+            keep: So many of the newest other models stay.
+            expected: See the class.
+            who: See the class.
+            why: See the class.
+
+        Raises:
+            ModelError: The state is no longer the expected one.
+        """
+        with self._changing(expected) as state:
+            found = self.collectable(keep)
+            for model in found:
+                self._bundles.remove(model)
+                self._append("collected", model, state, who, why)
+            self._bundles.sweep()
+        return found
+
     def state(self) -> State:
         """Return what is in force, from one read."""
         return self._history.state()
@@ -194,10 +222,10 @@ class FileRegistry:
         """Return every model that is still here, oldest first."""
         aliases, found = self.aliases(), []
         for reference, time_ms in self._registered().items():
-            path = self._root / _BUNDLES / reference / MANIFEST
-            if path.exists():
+            manifest = self._bundles.manifest(reference)
+            if manifest is not None:
                 names = tuple(alias for alias, model in aliases.items() if model == reference)
-                found.append(Entry(reference, names, time_ms, decode_manifest(path.read_bytes())))
+                found.append(Entry(reference, names, time_ms, manifest))
         return found
 
     def history(self) -> list[Event]:
@@ -225,15 +253,7 @@ class FileRegistry:
             return state.aliases[reference]
         if reference == CHAMPION:
             raise NoChampion(f"the registry {self._root} has no champion; train one: weir train HISTORY")
-        folder = self._root / _BUNDLES
-        known = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
-        if reference in known:
-            return reference
-        found = [one for one in known if one.partition("@")[2].startswith(reference)] if reference else []
-        if len(found) != 1:
-            what = "more than one model fits" if found else "the registry has no model"
-            raise ModelError(f"{what} {reference!r}; `weir models list` shows them")
-        return found[0]
+        return self._bundles.find(reference)
 
     def _registered(self) -> dict[str, int]:
         """Return model -> when it was registered, of those not collected since."""
@@ -251,7 +271,7 @@ class FileRegistry:
     @contextmanager
     def _changing(self, expected: State | None) -> Iterator[State]:
         """Hold the lock; give the state in force, which is the expected one."""
-        (self._root / _BUNDLES).mkdir(parents=True, exist_ok=True)
+        self._bundles.make()
         with (self._root / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = self.state()

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from domain.card_number import is_card_number
 from domain.decision import Outcome
 from features.batch import Batch, country_code
 from features.spec import FEATURES
@@ -37,9 +38,11 @@ class ListRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Refuse values that no transaction can have.
 
         Raises:
-            ValueError: A country is not two capital letters, or a category code not a number up to 9999.
+            ValueError: A card id is a card number, a country is not two capital letters, or a category code not a number up to 9999.
         """
         for value in self.values:
+            if self.field == "card_id" and is_card_number(value):
+                raise ValueError(f"the list {self.name} holds a card number; give the tokens that the transactions carry")
             if self.field == "country" and not (len(value) == 2 and value.isascii() and value.isalpha() and value.isupper()):
                 raise ValueError(f"the list {self.name} holds the country {value!r}; give two capital letters (ISO 3166)")
             if self.field == "mcc" and not (value.isascii() and value.isdigit() and int(value) <= 9999):
@@ -103,7 +106,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         Raises:
             ValueError: There are two.
         """
-        names = [rule.name for rule in (*self.lists, *self.amounts, *self.velocities)]
+        names = [rule.name for rule in self.lists] + [limit.name for limit in self.amounts] + [limit.name for limit in self.velocities]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"more than one rule is called {min(twice)}; names tell an auditor which one decided")
 

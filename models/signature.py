@@ -1,30 +1,84 @@
-"""Sign a manifest and tell whether a signature is ours: HMAC-SHA256."""
+"""Sign bytes and tell whether a signature is ours: HMAC-SHA256 by one shared key, or Ed25519 by a pair of keys.
+
+Which of the two holds is decided by the key that this process has, never by the signature: else anybody who knows a
+public key could sign with it as if it were a shared one.
+"""
 
 import hmac
 import os
 import secrets
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from domain.errors import BundleRejected, ConfigError
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-def sign(manifest: bytes, key: bytes) -> bytes:
-    """Return the signature of a manifest's bytes, in hex."""
-    return hmac.new(key, manifest, sha256).hexdigest().encode()
+_PRIVATE: Final = b"-----BEGIN PRIVATE KEY-----"
+_PUBLIC: Final = b"-----BEGIN PUBLIC KEY-----"
+_MARK: Final = b"ed25519:"
+_HINT: Final = "make a pair with `openssl genpkey -algorithm ed25519 -out key.pem` and `openssl pkey -in key.pem -pubout -out public.pem`"
 
 
-def verify(manifest: bytes, signature: bytes, key: bytes) -> None:
-    """Accept a manifest.
+def sign(content: bytes, key: bytes) -> bytes:
+    """Return the signature of `content`.
+
+    Args:
+        content: Manifest or policy.
+        key: An Ed25519 private key (PEM, PKCS #8); anything else is the shared key of HMAC-SHA256.
 
     Raises:
-        BundleRejected: The signature was not made with this key, or the manifest was altered.
+        ConfigError: The key can only verify, or is of another kind.
     """
-    if not hmac.compare_digest(sign(manifest, key), signature.strip()):
+    if _is_of_a_pair(key):
+        return _MARK + _private(key).sign(content).hex().encode()
+    return hmac.new(key, content, sha256).hexdigest().encode()
+
+
+def verify(content: bytes, signature: bytes, key: bytes) -> None:
+    """Accept `content`.
+
+    Args:
+        content: Manifest or policy.
+        signature: Of `sign`.
+        key: That signed; of an Ed25519 pair either one.
+
+    Raises:
+        BundleRejected: The signature was not made with this key, or the content was altered.
+        ConfigError: The key is not one.
+    """
+    if _is_of_a_pair(key):
+        is_ours = _is_signed(content, signature.strip(), key)
+    else:
+        is_ours = hmac.compare_digest(sign(content, key), signature.strip())
+    if not is_ours:
         raise BundleRejected(
             "the bundle's signature does not fit its manifest and this key: it was altered, or signed with another key "
-            "(see the setting model.signing_key); train again or restore the bundle"
+            "(see the settings model.signing_key and model.verify_key); train again or restore the bundle"
         )
+
+
+def verifying_key(verify_setting: str, signing_setting: str, registry: Path) -> bytes:
+    """Return the key that verifies: the public key of the setting, else what `signing_key` returns.
+
+    Args:
+        verify_setting: `model.verify_key`: an Ed25519 public key as PEM, or the one line of base64 in it; empty = none.
+        signing_setting: `model.signing_key`.
+        registry: Folder of the registry.
+
+    Raises:
+        ConfigError: The setting is not an Ed25519 public key.
+    """
+    if not verify_setting:
+        return signing_key(signing_setting, registry)
+    text = verify_setting.strip().encode()
+    key = text if text.startswith(b"-----") else b"\n".join((_PUBLIC, text, b"-----END PUBLIC KEY-----"))
+    if not key.startswith(_PUBLIC):
+        raise ConfigError(f"model.verify_key is not a public key; {_HINT}")
+    _public(key)  # a wrong key is found at the start, not at the first bundle
+    return key
 
 
 def signing_key(setting: str, registry: Path) -> bytes:
@@ -50,6 +104,58 @@ def signing_key(setting: str, registry: Path) -> bytes:
     if not key:
         raise ConfigError(f"the signing key {path} is empty; delete it to have a new one made (older bundles are then refused)")
     return key
+
+
+def _is_of_a_pair(key: bytes) -> bool:
+    if key.startswith(b"-----BEGIN") and not key.startswith((_PRIVATE, _PUBLIC)):
+        # As a shared key it would work, and be a surprise.
+        raise ConfigError(f"model.signing_key is a PEM file of a kind that cannot be used ({key[10:30].decode(errors='replace')}); {_HINT}")
+    return key.startswith((_PRIVATE, _PUBLIC))
+
+
+def _private(key: bytes) -> "Ed25519PrivateKey":
+    if key.startswith(_PUBLIC):
+        raise ConfigError("model.signing_key is a public key: it verifies signatures, it makes none; sign where the private key is")
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        found = load_pem_private_key(key, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"model.signing_key is not a private key in PEM; {_HINT}") from error
+    if not isinstance(found, Ed25519PrivateKey):
+        raise ConfigError(f"model.signing_key is a private key, but not of Ed25519; {_HINT}")
+    return found
+
+
+def _public(key: bytes) -> "Ed25519PublicKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    if key.startswith(_PRIVATE):
+        return _private(key).public_key()
+    try:
+        found = load_pem_public_key(key)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"model.verify_key is not a public key in PEM; {_HINT}") from error
+    if not isinstance(found, Ed25519PublicKey):
+        raise ConfigError(f"model.verify_key is a public key, but not of Ed25519; {_HINT}")
+    return found
+
+
+def _is_signed(content: bytes, signature: bytes, key: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    public = _public(key)
+    if not signature.startswith(_MARK):
+        return False
+    try:
+        public.verify(bytes.fromhex(signature.removeprefix(_MARK).decode()), content)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _make(path: Path) -> None:

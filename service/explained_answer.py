@@ -19,7 +19,7 @@ from monitoring.figures import duration, moment, share
 from service.explained_index import Indexed
 from service.settings import Settings
 from service.transaction_records import Fields, TransactionRecords, Vector, flags_of
-from service.wiring import registry_of, signing_key_of
+from service.wiring import registry_of, verifying_key_of
 from stream.topics import FEATURE_ROWS, TRANSACTIONS
 
 _OUTCOMES: Final = get_args(Outcome)
@@ -85,7 +85,7 @@ def _answer(score: Fields | None) -> Answer | None:
 
 def _model(settings: Settings, reference: str) -> _Model:
     try:
-        return _Model(_opened(registry_of(settings).resolve(reference), signing_key_of(settings)), "")
+        return _Model(_opened(registry_of(settings).resolve(reference), verifying_key_of(settings)), "")
     except (ModelError, OSError) as error:
         return _Model(
             None, f"The model {reference} cannot be opened ({error}), so there are no contributions, usual ranges and thresholds."

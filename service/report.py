@@ -28,7 +28,7 @@ from service.web.evaluation import ModelDrift
 from service.web.hours import FILE, HourLog
 from service.web.models import ModelViews
 from service.web.shelf import Shelf
-from service.wiring import rates_of, registry_of, signing_key_of
+from service.wiring import rates_of, registry_of, verifying_key_of
 
 DAY_MS: Final = 24 * HOUR_MS
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Report(NamedTuple):
 def gather(settings: Settings, from_ms: int, to_ms: int, *, made_ms: int, on_progress: OnProgress = lambda _: None) -> Report:
     """Return the report of the event times in `[from_ms, to_ms)`; nothing is written but in a temporary folder."""
     registry = registry_of(settings)
-    shelf = Shelf(registry, signing_key_of(settings))
+    shelf = Shelf(registry, verifying_key_of(settings))
     views = ModelViews(registry, shelf, settings.model.registry)
     models = views.all([], made_ms)
     champion = _or_none(lambda: views.one(CHAMPION, [])) if models.champion else None

@@ -21,6 +21,8 @@ PREFIX = "WEIR_"
 DEFAULT_FILE = Path("weir.toml")
 _FILE_SUFFIX = "_FILE"
 _SECRETS = frozenset({"kafka.sasl_password", "redis.password", "model.signing_key", "monitoring.webhook_url", "monitoring.webhook_secret"})
+#: Settings that a file can hold, named by `..._FILE`.
+_IN_FILES = _SECRETS | {"model.verify_key"}
 _PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&#]*")
 
 
@@ -76,7 +78,14 @@ class ModelSettings(_Section, frozen=True):
 
     registry: Annotated[str, Meta(description="folder of the model registry", min_length=1)] = "var/registry"
     signing_key: Annotated[
-        str, Meta(description="HMAC-SHA256 key of the bundles; empty = the file beside the registry, made on first use")
+        str,
+        Meta(
+            description="signs bundles and policies: an Ed25519 private key (PEM), or any secret for HMAC-SHA256; "
+            "empty = the file beside the registry, made on first use"
+        ),
+    ] = ""
+    verify_key: Annotated[
+        str, Meta(description="Ed25519 public key (PEM, or its one line): who has only this can verify models but not sign any")
     ] = ""
 
 
@@ -261,7 +270,7 @@ def _read_file(path: Path, tree: dict[str, dict[str, Any]], sources: dict[str, s
 
 def _read_environment(environ: Mapping[str, str], tree: dict[str, dict[str, Any]], sources: dict[str, str]) -> None:
     known = {environment_name(name): name for name in names()}
-    files = {environment_name(name) + _FILE_SUFFIX: name for name in _SECRETS}
+    files = {environment_name(name) + _FILE_SUFFIX: name for name in _IN_FILES}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == "WEIR_CONFIG":
             continue

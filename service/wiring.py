@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from domain.errors import ConfigError, FeatureSpecMismatch, NoChampion
+from domain.errors import BundleRejected, ConfigError, FeatureSpecMismatch, NoChampion
 from features.currency import Rates
 from features.keys import Keys
 from features.spec import fingerprint
@@ -18,6 +18,7 @@ from service.settings import Settings, without_password
 from stream.connection import KafkaConnection
 
 if TYPE_CHECKING:
+    from models.policy_store import PolicyStore
     from models.registry import FileRegistry
     from models.scorer import Scorer
     from stream.worker import WorkerSettings
@@ -89,11 +90,40 @@ def registry_of(settings: Settings) -> "FileRegistry":
     return FileRegistry(Path(settings.model.registry))
 
 
-def signing_key_of(settings: Settings) -> bytes:
-    """Return the key that signs bundles: of the settings, else the file beside the registry, made on first use."""
-    from models.signature import signing_key
+def policies_of(settings: Settings) -> "PolicyStore":
+    """Return the live policies of the registry."""
+    from models.policy_store import PolicyStore
 
-    return signing_key(settings.model.signing_key, Path(settings.model.registry))
+    return PolicyStore(Path(settings.model.registry))
+
+
+def signing_key_of(settings: Settings) -> bytes:
+    """Return the key that signs bundles and policies: of the settings, else the file beside the registry, made on first use.
+
+    Raises:
+        ConfigError: This installation may only verify, or its two keys are not a pair.
+    """
+    from models.signature import sign, signing_key, verify
+
+    model = settings.model
+    if model.verify_key and not model.signing_key:
+        raise ConfigError("this installation verifies models and signs none: model.verify_key is set and model.signing_key is not")
+    key = signing_key(model.signing_key, Path(model.registry))
+    if model.verify_key:
+        try:
+            verify(b"", sign(b"", key), verifying_key_of(settings))
+        except BundleRejected as error:
+            raise ConfigError(
+                "model.verify_key is not the public key of model.signing_key: what is signed here would be refused"
+            ) from error
+    return key
+
+
+def verifying_key_of(settings: Settings) -> bytes:
+    """Return the key that verifies bundles and policies: the public key of the settings, else the one that signs."""
+    from models.signature import verifying_key
+
+    return verifying_key(settings.model.verify_key, settings.model.signing_key, Path(settings.model.registry))
 
 
 def load_champion(settings: Settings) -> "Scorer":
@@ -113,7 +143,7 @@ def load_champion(settings: Settings) -> "Scorer":
             "the first one becomes the champion"
         ) from error
     try:
-        return load_bundle(bundle, signing_key_of(settings), fingerprint(settings.features.definition()))
+        return load_bundle(bundle, verifying_key_of(settings), fingerprint(settings.features.definition()))
     except FeatureSpecMismatch as error:
         raise ConfigError(f"the champion cannot serve: {error}") from error
 

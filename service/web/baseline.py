@@ -20,7 +20,7 @@ from monitoring.packed import HOUR_MS, Counts
 from monitoring.profile import Profile
 from service.settings import Settings
 from service.web.shelf import Shelf
-from service.wiring import load_champion, rates_of, registry_of, signing_key_of
+from service.wiring import load_champion, rates_of, registry_of, verifying_key_of
 
 DAY_MS: Final = 24 * HOUR_MS
 WARM_UP_DAYS: Final = 30
@@ -45,7 +45,7 @@ def measure_baseline(settings: Settings, history: Path, progress: Callable[[floa
         ConfigError: There is no champion.
     """
     scorer = load_champion(settings)
-    shelved = Shelf(registry_of(settings), signing_key_of(settings)).get(CHAMPION)
+    shelved = Shelf(registry_of(settings), verifying_key_of(settings)).get(CHAMPION)
     frame = read_history(history, with_further=False)
     times = frame["event_time_ms"].to_numpy()
     window = shelved.manifest.window

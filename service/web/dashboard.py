@@ -42,7 +42,7 @@ from service.web.shelf import Shelf
 from service.web.status import status
 from service.web.watch import DriftWatch
 from service.webhook import Webhook
-from service.wiring import kafka_connection, rates_of, redis_client, registry_of, signing_key_of
+from service.wiring import kafka_connection, rates_of, redis_client, registry_of, verifying_key_of
 
 _TICK_S: Final = 1.0
 _DRIFT_S: Final = 2.0
@@ -77,7 +77,7 @@ class Dashboard:
         self._metrics = WebMetrics()
         self._alerts = LastAlerts()
         self._live = Live(self._alerts)
-        self._shelf = Shelf(registry, signing_key_of(settings))
+        self._shelf = Shelf(registry, verifying_key_of(settings))
         self._models = ModelViews(registry, self._shelf, settings.model.registry)
         self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
         self._quality = QualityView(self._quality_log, archive, currency)
