@@ -11,7 +11,7 @@ from models.calibration import Platt, log_loss
 from models.categories import CategoryTables
 from models.graph import Graph
 from models.graph_input import VECTORS
-from models.members import MEMBERS, Member
+from models.members import Member, chosen
 from models.options import TrainingOptions
 from models.sample import Sample
 
@@ -53,10 +53,15 @@ class Ensemble:
 
 
 def fit_members(sample: Sample, options: TrainingOptions) -> dict[str, Member]:
-    """Fit every registered member on `sample`, `n_jobs` at a time; the result does not depend on how many."""
+    """Fit the chosen members on `sample`, `n_jobs` at a time; the result does not depend on how many.
+
+    Raises:
+        ConfigError: The options name a member that does not exist.
+    """
+    members = chosen(options)
     with ThreadPoolExecutor(options.n_jobs) as threads:
-        fitted = threads.map(lambda fit: fit(sample, options), MEMBERS.values())
-        return dict(zip(MEMBERS, fitted, strict=True))
+        fitted = threads.map(lambda fit: fit(sample, options), members.values())
+        return dict(zip(members, fitted, strict=True))
 
 
 def fit_mixture(

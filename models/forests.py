@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import xgboost
@@ -12,7 +12,7 @@ from sklearn.tree import ExtraTreeClassifier
 from models.graph import Graph
 from models.options import TrainingOptions
 from models.sample import Sample
-from models.trees import Nodes, from_booster, from_classifiers
+from models.trees import Nodes, booster_leaves, from_booster, from_classifiers
 
 _MAX_DEPTH: Final = 12
 _MIN_LEAF: Final = 2
@@ -27,6 +27,7 @@ class RandomForest:
     Squared error on 0/1 targets is the Gini criterion up to a constant, and a leaf its share of frauds.
     """
 
+    is_average: ClassVar = True
     booster: Any
     shift: float
 
@@ -53,17 +54,34 @@ class RandomForest:
 
     def logit(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the log odds, (n,)."""
-        return _logit(np.asarray(self.booster.inplace_predict(inputs), np.float64)) + self.shift
+        return self.link(np.asarray(self.booster.inplace_predict(inputs), np.float64))
 
     def compile(self, graph: Graph, inputs: str) -> str:
         """Add the forest to `graph`."""
-        return _compile(graph, from_booster(self.booster), inputs, self.shift)
+        return self.compile_link(graph, graph.trees(self.nodes(), inputs))
+
+    def nodes(self) -> Nodes:
+        """Return its trees."""
+        return from_booster(self.booster)
+
+    def leaves(self, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return where each row ends in each tree."""
+        return booster_leaves(self.booster, inputs)
+
+    def link(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log odds of a share of frauds."""
+        return share_logit(total) + self.shift
+
+    def compile_link(self, graph: Graph, total: str) -> str:
+        """Add `link` to `graph`."""
+        return compile_share_logit(graph, total, self.shift)
 
 
 @dataclass(frozen=True)
 class ExtraTrees:
     """Extremely randomised trees; every tree sees all frauds and its own draw of good rows, so that all of them count."""
 
+    is_average: ClassVar = True
     trees: tuple[ExtraTreeClassifier, ...]
     shift: float
 
@@ -89,20 +107,38 @@ class ExtraTrees:
         share = np.zeros(len(inputs))
         for tree in self.trees:
             share += tree.predict_proba(inputs)[:, 1]
-        return _logit(share / len(self.trees)) + self.shift
+        return self.link(share / len(self.trees))
 
     def compile(self, graph: Graph, inputs: str) -> str:
         """Add the trees to `graph`."""
-        return _compile(graph, from_classifiers(self.trees), inputs, self.shift)
+        return self.compile_link(graph, graph.trees(self.nodes(), inputs))
+
+    def nodes(self) -> Nodes:
+        """Return its trees."""
+        return from_classifiers(self.trees)
+
+    def leaves(self, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return where each row ends in each tree."""
+        return np.column_stack([tree.apply(inputs) for tree in self.trees]).astype(np.int64)
+
+    def link(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log odds of a share of frauds."""
+        return share_logit(total) + self.shift
+
+    def compile_link(self, graph: Graph, total: str) -> str:
+        """Add `link` to `graph`."""
+        return compile_share_logit(graph, total, self.shift)
 
 
-def _logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def share_logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log odds of a share, kept off 0 and 1."""
     share = np.clip(share, _LOWEST, _HIGHEST)
     odds: NDArray[np.float64] = np.log(share / (1.0 - share))
     return odds
 
 
-def _compile(graph: Graph, nodes: Nodes, inputs: str, shift: float) -> str:
-    share = graph.op("Clip", graph.trees(nodes, inputs), graph.constant(_LOWEST), graph.constant(_HIGHEST))
+def compile_share_logit(graph: Graph, share: str, shift: float) -> str:
+    """Add `share_logit` plus `shift` to `graph`."""
+    share = graph.op("Clip", share, graph.constant(_LOWEST), graph.constant(_HIGHEST))
     odds = graph.op("Div", share, graph.op("Sub", graph.constant([[1.0]]), share))
     return graph.op("Add", graph.log(odds, 1), graph.constant([[shift]]))

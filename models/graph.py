@@ -49,8 +49,27 @@ class Graph:
         bounds = [self.constant([value], np.int64) for value in (0, width, 1)]
         return logs if lanes == width else self.op("Slice", logs, *bounds)
 
-    def trees(self, nodes: Nodes, inputs: str) -> str:
-        """Add trees as one regressor: the sum of the leaves, float32 (n, 1). Exact, missing values included.
+    def row_sum(self, values: str, width: int) -> str:
+        """Add the sum along each row of float32 (n, width) as (n, 1), rounded the same wherever a row stands.
+
+        The runtime sums by registers from the first aligned address on. So rows are widened by zeros to whole registers:
+        all of them are aligned alike.
+        """
+        if more := -width % _LANES:
+            values = self.op("Pad", values, self.constant([0, 0, 0, more], np.int64))
+        return self.op("ReduceSum", values, self.constant([1], np.int64), keepdims=1)
+
+    def product(self, rows: str, weights: NDArray[np.float32]) -> str:
+        """Add the matrix product of float32 rows (n, k) and `weights` (k, h), rounded the same wherever a row stands.
+
+        The runtime multiplies a single row by another routine than several. So there are always several: one of zeros more.
+        """
+        more = self.op("Concat", rows, self.constant(np.zeros((1, len(weights)))), axis=0)
+        bounds = [self.constant([value], np.int64) for value in (0, -1, 0)]
+        return self.op("Slice", self.op("MatMul", more, self.constant(weights)), *bounds)
+
+    def trees(self, nodes: Nodes, inputs: str, *, unit: float = 1.0) -> str:
+        """Add trees as one regressor: the sum of the leaves times `unit`, float32 (n, 1). Exact, missing values included.
 
         Never the classifier operator and never its post-transforms: versions of the runtime got them wrong.
         """
@@ -83,7 +102,8 @@ class Graph:
                 **{key: _numbers(value) for key, value in attributes.items()},
             )
         )
-        return self.op("Add", name, self.constant([[nodes.offset]])) if nodes.offset else name
+        total = self.op("Mul", name, self.constant([[unit]])) if unit != 1.0 else name
+        return self.op("Add", total, self.constant([[nodes.offset]])) if nodes.offset else total
 
     def categories(self, tables: CategoryTables) -> str:
         """Add the category encodings: the graph's first nodes, equal to `CategoryTables.encode`."""

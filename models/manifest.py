@@ -12,6 +12,7 @@ from models.calibration import Platt
 from models.options import TrainingOptions
 from models.parity import Parity
 from models.policy import Policy
+from models.variant import Variant
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -55,6 +56,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parity: Mapping[str, Parity]
     files: Mapping[str, str]
     """SHA-256 of every other file."""
+    variants: Mapping[str, Variant] = {}
+    """Compiled variants of the same members, each in a file of its own."""
+    graph: str = "full"
+    """Which variant `model.onnx` is."""
 
     def encode(self) -> bytes:
         """Return the manifest's bytes: JSON, keys in a fixed order."""

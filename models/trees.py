@@ -7,9 +7,10 @@ XGBoost compares float32 x < t, which is x <= nextafter(t, -inf). Both learn whe
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
+import xgboost
 from numpy.typing import NDArray
 
 
@@ -46,6 +47,38 @@ class Nodes:
         )
 
 
+@runtime_checkable
+class TreeMember(Protocol):
+    """A member whose log odds are a function of the sum of its trees' leaves."""
+
+    @property
+    def is_average(self) -> bool:
+        """Whether the trees are independent votes; else each corrects those before it."""
+        ...
+
+    def nodes(self) -> Nodes:
+        """Return its trees."""
+        ...
+
+    def leaves(self, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the node in which each row ends in each tree, shape (n, trees), by the library that grew them."""
+        ...
+
+    def link(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log odds of a sum of leaves, offset included."""
+        ...
+
+    def compile_link(self, graph: Any, total: str) -> str:
+        """Add `link` to `graph`."""
+        ...
+
+
+def booster_leaves(booster: Any, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the node in which each row ends in each tree of an XGBoost booster, shape (n, trees)."""
+    found = booster.predict(xgboost.DMatrix(inputs, nthread=1), pred_leaf=True)
+    return np.asarray(found).reshape(len(inputs), -1).astype(np.int64)
+
+
 def from_booster(booster: Any) -> Nodes:
     """Return the trees of an XGBoost booster of one output; `offset` is its base score on the scale of its margin."""
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
@@ -75,12 +108,16 @@ def from_booster(booster: Any) -> Nodes:
 
 def from_classifiers(classifiers: Sequence[Any]) -> Nodes:
     """Return scikit-learn's two-class trees; a leaf is the share of class 1 over the number of trees."""
+    trees = [classifier.tree_ for classifier in classifiers]
+    values = [tree.value[:, 0, :] for tree in trees]
+    return from_sklearn(trees, [value[:, 1] / value.sum(axis=1) / len(trees) for value in values])
+
+
+def from_sklearn(fitted: Sequence[Any], worth: Sequence[NDArray[np.float64]]) -> Nodes:
+    """Return scikit-learn's `tree_` objects; `worth` says of each node of each tree what it adds if it is a leaf."""
     trees = []
-    for classifier in classifiers:
-        tree = classifier.tree_
+    for tree, value in zip(fitted, worth, strict=True):
         is_leaf = tree.children_left < 0
-        value = tree.value[:, 0, :]
-        share = value[:, 1] / value.sum(axis=1) / len(classifiers)
         trees.append(
             Nodes(
                 tree=np.zeros(tree.node_count, np.int64),
@@ -90,7 +127,7 @@ def from_classifiers(classifiers: Sequence[Any]) -> Nodes:
                 left=tree.children_left.astype(np.int64),
                 right=tree.children_right.astype(np.int64),
                 missing_left=np.asarray(tree.missing_go_to_left).astype(np.bool_),
-                leaf=np.where(is_leaf, share, 0.0).astype(np.float32),
+                leaf=np.where(is_leaf, value, 0.0).astype(np.float32),
             )
         )
     return Nodes.join(trees)

@@ -1,7 +1,7 @@
 """Train a model with the settings in force and put it into the registry."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,9 +13,10 @@ from service.settings import Settings
 from service.wiring import rates_of, registry_of, signing_key_of
 
 if TYPE_CHECKING:
+    from models.fitted import Trained
+    from models.members import Member
     from models.options import TrainingOptions
     from models.scorer import Scorer
-    from models.training import Trained
 
 _BATCH_ROWS = 256
 _ROUNDS = 50
@@ -47,6 +48,7 @@ def train_and_register(
     name: str = "weir",
     from_ms: int | None = None,
     to_ms: int | None = None,
+    foreign: "Mapping[str, Member] | None" = None,
     progress: Callable[[str, float], None] = lambda _stage, _share: None,
 ) -> Registered:
     """Train on `history`, write a signed bundle, load it as a worker would, and register it; the first one becomes champion.
@@ -58,6 +60,7 @@ def train_and_register(
         name: Of the model.
         from_ms: See `models.training.train`.
         to_ms: See there.
+        foreign: Members that were trained elsewhere, by name.
         progress: Told stage and finished share.
 
     Raises:
@@ -77,6 +80,7 @@ def train_and_register(
         name=name,
         from_ms=from_ms,
         to_ms=to_ms,
+        foreign=foreign or {},
         progress=progress,
     )
     with tempfile.TemporaryDirectory(prefix="weir-bundle-") as folder:

@@ -128,6 +128,20 @@ def test_the_commands_list_show_and_promote_models(place: Path, registered: Regi
     assert "empty" in run(place / "nowhere", "models", "list")[1]
 
 
+def test_train_takes_members_by_name_and_other_choices_from_a_file(place: Path, history: Path, tmp_path: Path):
+    (tmp_path / "options.toml").write_text("most_good_rows = 4000\n[sizes]\nboosting_rounds = 20\nsmall_rounds = 10\nmlp_epochs = 3\n")
+
+    code, printed = run(
+        place / "chosen", "train", str(history), "--members", "xgboost,mlp", "--options", str(tmp_path / "options.toml"),
+        "--min-frauds", "10", "--json",
+    )  # fmt: skip
+    found = json.loads(printed[printed.index("{") :])
+
+    assert code == 0
+    assert set(found["member_weights"]) == {"xgboost", "mlp"}
+    assert set(found["variants"]) == {"pruned", "int8-leaf"}
+
+
 def test_train_says_what_is_missing_with_exit_code_2(place: Path, tmp_path: Path):
     write_history(generate(n_days=12, n_cards=30, seed=1), tmp_path / "tiny.parquet")
 

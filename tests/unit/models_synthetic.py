@@ -2,14 +2,21 @@
 
 from functools import cache
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from features.spec import COLUMN, FEATURES, N_FEATURES, FeatureSettings
+from models.calibration import Platt
+from models.categories import CategoryTables
 from models.dataset import Dataset, Window
+from models.ensemble import Ensemble, Mixture, fit_members
+from models.fitted import Fitted, Trained
+from models.members import MEMBERS
 from models.options import DAY_MS, Sizes, TrainingOptions
-from models.training import Fitted, Trained, fit
+from models.sample import draw
+from models.training import fit
 
 SMALL = TrainingOptions(
     min_calibration_frauds=20,
@@ -17,7 +24,7 @@ SMALL = TrainingOptions(
     tree_good_rows=1_000,
     alert_rate=0.02,
     n_jobs=1,
-    sizes=Sizes(boosting_rounds=25, forest_trees=8, extra_trees=8, small_rounds=15),
+    sizes=Sizes(boosting_rounds=25, forest_trees=8, extra_trees=8, small_rounds=15, isolation_trees=20, mlp_epochs=4, svm_components=64),
 )
 N_DAYS = 12
 WINDOW = Window(0, (N_DAYS + 7) * DAY_MS, 7 * DAY_MS)
@@ -59,6 +66,16 @@ def dataset_of(n: int = 6_000, seed: int = 0) -> Dataset:
 def fitted() -> Fitted:
     """A small model; fitted once per process."""
     return fit(dataset_of(), vectors_of(3_000, 9), WINDOW, SMALL)
+
+
+@cache
+def all_members() -> Ensemble:
+    """Every member that can be chosen, mixed equally; fitted once per process."""
+    options = msgspec.structs.replace(SMALL, members=tuple(MEMBERS))
+    dataset = dataset_of()
+    members = fit_members(draw(dataset, options), options)
+    mixture = Mixture(dict.fromkeys(members, Platt(1.0, 0.0)), dict.fromkeys(members, 1 / len(members)))
+    return Ensemble(CategoryTables.fit(dataset.vectors, dataset.target), members, mixture)
 
 
 @cache

@@ -8,23 +8,23 @@ from domain.errors import ModelError
 from models.bundle import FULL, SMALL
 from models.calibration import Platt
 from models.ensemble import compile_ensemble, compile_members
+from models.fitted import trees_of
 from models.members import MEMBERS
 from models.missing import with_missing_blocks, without_state
 from models.parity import TOLERANCE, check_parity, reference_rows
 from models.policy import Thresholds
 from models.session import open_session, run_in_blocks
-from models.training import _trees
-from tests.unit.models_synthetic import dataset_of, fitted, trained, vectors_of
+from tests.unit.models_synthetic import all_members, dataset_of, fitted, trained, vectors_of
 
 
 @pytest.fixture(scope="module")
 def hard_rows() -> np.ndarray:
-    return reference_rows(dataset_of().vectors, _trees(fitted().ensemble), seed=5)
+    return reference_rows(dataset_of().vectors, trees_of(all_members()), seed=5)
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_compiled_member_equals_its_library_on_hard_rows(name: str, hard_rows: np.ndarray):
-    ensemble = fitted().ensemble
+    ensemble = all_members()
     one = {name: ensemble.members[name]}
 
     expected = one[name].logit(ensemble.tables.encode(hard_rows))
@@ -58,7 +58,7 @@ def test_category_encodings_are_the_graphs_first_nodes(hard_rows: np.ndarray):
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 13, 16, 17, 100, 255])
 def test_a_row_scores_the_same_bits_alone_and_among_others(size: int):
     rows = vectors_of(600, 3)
-    session = open_session(compile_ensemble(fitted().ensemble))
+    session = open_session(compile_ensemble(all_members()))
 
     whole = session.run(["logit"], {"X": rows})[0]
     parts = np.concatenate([session.run(["logit"], {"X": rows[i : i + size]})[0] for i in range(0, len(rows), size)])
