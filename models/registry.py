@@ -219,7 +219,7 @@ class FileRegistry:
         return dict(self.state().aliases)
 
     def entries(self) -> list[Entry]:
-        """Return every model that is still here, oldest first."""
+        """Return every model that is still here, oldest first; one whose manifest cannot be read is left out."""
         aliases, found = self.aliases(), []
         for reference, time_ms in self._registered().items():
             manifest = self._bundles.manifest(reference)
@@ -227,6 +227,10 @@ class FileRegistry:
                 names = tuple(alias for alias, model in aliases.items() if model == reference)
                 found.append(Entry(reference, names, time_ms, manifest))
         return found
+
+    def names(self) -> list[str]:
+        """Return the `name@version` of every bundle that is here, whether or not it can be read."""
+        return self._bundles.names()
 
     def history(self) -> list[Event]:
         """Return everything that happened, oldest first; a line cut short by a crash is left out."""

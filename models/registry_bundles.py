@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from domain.errors import ModelError
+from domain.errors import BundleRejected, ModelError
 from models.manifest import MANIFEST, SIGNATURE, Manifest, decode_manifest
 
 _BUNDLES: Final = "bundles"
@@ -36,15 +36,15 @@ class BundleFolder:
         return self._beside / reference
 
     def manifest(self, reference: str) -> Manifest | None:
-        """Return a bundle's manifest; None if the bundle is not here.
-
-        Raises:
-            BundleRejected: It cannot be read.
-        """
+        """Return a bundle's manifest; None if the bundle is not here, or not one that can be read."""
         try:
             return decode_manifest((self.path(reference) / MANIFEST).read_bytes())
-        except FileNotFoundError:
+        except (OSError, BundleRejected):
             return None
+
+    def names(self) -> list[str]:
+        """Return the bundles, in the order of the alphabet."""
+        return sorted(path.name for path in self._root.iterdir() if not path.name.startswith(".")) if self._root.exists() else []
 
     def find(self, beginning: str) -> str:
         """Return the bundle of this `name@version`, or the only one whose version begins so.
@@ -52,7 +52,7 @@ class BundleFolder:
         Raises:
             ModelError: There is none, or more than one.
         """
-        known = sorted(path.name for path in self._root.iterdir() if not path.name.startswith(".")) if self._root.exists() else []
+        known = self.names()
         if beginning in known:
             return beginning
         found = [one for one in known if one.partition("@")[2].startswith(beginning)] if beginning else []

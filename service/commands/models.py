@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.authorship import authored
+from service.registry_words import event_sentence
+from service.rollout_commands import canary, end, promote, rollback, shadow
 from service.times import format_time
 
 if TYPE_CHECKING:
@@ -12,9 +15,9 @@ if TYPE_CHECKING:
 
 @click.group(name="models")
 def command() -> None:
-    """List, show and promote models.
+    """List, show, verify, try out and promote models.
 
-    A model is named by an alias (champion, previous), by name@version, or by the beginning of its version.
+    A model is named by an alias (champion, challenger, previous), by name@version, or by the beginning of its version.
 
     \b
     Example:
@@ -36,10 +39,13 @@ def list_models(context: click.Context, *, as_json: bool) -> None:
     from service.wiring import registry_of
 
     settings = settings_of(context).settings
-    entries = registry_of(settings).entries()
+    registry = registry_of(settings)
+    entries = registry.entries()
     if as_json:
         _print([_row(entry) for entry in entries])
         return
+    for broken in sorted(set(registry.names()) - {entry.reference for entry in entries}):
+        click.echo(f"{broken} cannot be read: weir models verify {broken}", err=True)
     if not entries:
         click.echo(f"the registry {settings.model.registry} is empty; train a model: weir train HISTORY")
         return
@@ -65,38 +71,117 @@ def show(context: click.Context, reference: str, *, as_json: bool) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
     from models.bundle import CARD, verify_bundle
     from service.context import settings_of
-    from service.wiring import registry_of, signing_key_of
+    from service.wiring import registry_of, verifying_key_of
 
     settings = settings_of(context).settings
-    folder = registry_of(settings).resolve(reference)
-    manifest, version, _ = verify_bundle(folder, signing_key_of(settings))
+    registry = registry_of(settings)
+    folder = registry.resolve(reference)
+    manifest, version, _ = verify_bundle(folder, verifying_key_of(settings))
     if as_json:
         _print({"model": f"{manifest.name}@{version}", "manifest": manifest})
         return
     click.echo((folder / CARD).read_text("utf-8"))
+    for event in registry.history():
+        if event.model == f"{manifest.name}@{version}":
+            click.echo(f"{format_time(event.time_ms)}  {event_sentence(event)}")
     click.echo(f"{manifest.name}@{version}, feature spec {manifest.spec}; signature and files verified")
 
 
-@command.command(name="promote")
-@click.argument("reference")
+@command.command(name="verify")
+@click.argument("references", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @click.pass_context
-def promote(context: click.Context, reference: str) -> None:
-    """Make a model the champion; the champion so far becomes `previous`.
+def verify(context: click.Context, references: tuple[str, ...], *, as_json: bool) -> None:
+    """Load models (all of them, if none is named) as a worker would: signature, files, features, golden rows.
+
+    The exit code is 1 if one fails.
 
     \b
     Examples:
-      weir models promote weir@1f2e3d4c5b6a
-      weir models promote previous
+      weir models verify champion
+      weir models verify
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from domain.errors import ConfigError, WeirError
     from features.spec import fingerprint
     from models.bundle import load_bundle
     from service.context import settings_of
-    from service.wiring import registry_of, signing_key_of
+    from service.wiring import registry_of, verifying_key_of
 
     settings = settings_of(context).settings
-    registry = registry_of(settings)
-    load_bundle(registry.resolve(reference), signing_key_of(settings), fingerprint(settings.features.definition()))
-    click.echo(f"{registry.promote(reference)} is the champion; running workers serve it after a restart")
+    registry, key, spec = registry_of(settings), verifying_key_of(settings), fingerprint(settings.features.definition())
+    verdicts = []
+    for model in references or registry.names():
+        problem = ""
+        try:
+            load_bundle(registry.resolve(model), key, spec)
+        except ConfigError:
+            raise
+        except WeirError as error:
+            problem = str(error)
+        verdicts.append({"model": model, "ok": not problem, "problem": problem})
+        if not as_json:
+            click.echo(f"{model}: {problem or 'verified'}")
+    if as_json:
+        _print(verdicts)
+    context.exit(0 if all(verdict["ok"] for verdict in verdicts) else 1)
+
+
+@command.command(name="history")
+@click.argument("reference", required=False)
+@click.option("--last", type=click.IntRange(min=1), default=30, show_default=True, help="So many events.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_context
+def history(context: click.Context, reference: str | None, *, last: int, as_json: bool) -> None:
+    """Tell what happened to the registry (or one model): when, what, by whom and why; newest first.
+
+    \b
+    Example:
+      weir models history champion
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from service.context import settings_of
+    from service.wiring import registry_of
+
+    registry = registry_of(settings_of(context).settings)
+    wanted = registry.reference(reference) if reference else None
+    events = [event for event in reversed(registry.history()) if wanted in (None, event.model)][:last]
+    if as_json:
+        _print(events)
+        return
+    for event in events:
+        click.echo(f"{format_time(event.time_ms)}  {event_sentence(event)}")
+
+
+@command.command(name="gc")
+@click.option("--keep", type=click.IntRange(min=0), default=20, show_default=True, help="So many of the newest models without alias stay.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@authored
+@click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
+@click.pass_context
+def collect(context: click.Context, *, keep: int, dry_run: bool, who: str, why: str, as_json: bool) -> None:
+    """Delete old models. Never one with an alias or on trial, never one younger than a day.
+
+    Manifest, signature and card of a deleted model stay in the registry's folder `beside`.
+
+    \b
+    Example:
+      weir models gc --keep 10
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from service.context import settings_of
+    from service.wiring import registry_of
+
+    registry = registry_of(settings_of(context).settings)
+    found = registry.collectable(keep) if dry_run else registry.collect(keep, who=who, why=why)
+    if as_json:
+        _print(found)
+        return
+    for model in found:
+        click.echo(f"{model} {'would be' if dry_run else 'is'} deleted")
+    if not found:
+        click.echo("no model is old and unused enough")
+
+
+for _command in (promote, rollback, shadow, canary, end):
+    command.add_command(_command)
 
 
 def _row(entry: "Entry") -> dict[str, Any]:
