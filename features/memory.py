@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from features import layout as at
 from features.index import decode_entry, is_applied
-from features.store import NOT_LATER, Checkpoint
+from features.log import NOT_LATER, Checkpoint
 
 _MOST_LABELS = 8
 
@@ -21,7 +21,7 @@ class MemoryLog:
         self._releases: dict[str, int] = {}
 
     async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         found = []
         for key, part in zip(states, records, strict=True):
             before = self.states.get(key, b"")
@@ -32,7 +32,7 @@ class MemoryLog:
     async def claim(
         self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
     ) -> dict[int, bytes]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         found = {}
         for i, (key, content) in enumerate(zip(keys, entries, strict=True)):
             old, new = decode_entry(self.index.setdefault(key, content)), decode_entry(content)
@@ -50,13 +50,13 @@ class MemoryLog:
         return found
 
     async def releases(self, name: str) -> tuple[int, dict[int, str]]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         if name and name not in self._releases:
             self._releases[name] = len(self._releases) + 1
         return self._releases.get(name, 0), {number: each for each, number in self._releases.items()}
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         won = 0
         for new in checkpoints:
             state = self.states.get(new.key, b"")
@@ -66,7 +66,7 @@ class MemoryLog:
         return won
 
     async def set_aside(self, states: Sequence[bytes], contents: Sequence[bytes]) -> None:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         for key, content in zip(states, contents, strict=True):
             state = self.states.get(key, b"")
             if len(state) > len(content) and state.startswith(content):
@@ -76,7 +76,7 @@ class MemoryLog:
     async def label(
         self, keys: Sequence[bytes], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
     ) -> list[tuple[bytes, int] | None]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         found: list[tuple[bytes, int] | None] = []
         for key, source, when, value in zip(keys, sources, label_ms, is_fraud, strict=True):
             entry = self.index.get(key)
@@ -99,7 +99,7 @@ class MemoryLog:
         return found
 
     async def source_ids(self, fields: Sequence[str]) -> list[int]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         return [self._sources.setdefault(field, at.HISTORY_SOURCE + 1 + len(self._sources)) for field in fields]
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 from features import layout as at
 from features.index_budget import IndexBudget
 from features.keys import STATE_TTL_S, Keys
+from features.log import Checkpoint
 from features.redis_node import pack_append
 from features.redis_wire import Call, Command, Wire
-from features.store import Checkpoint
 
 #: Keys per call: a longer call blocks Redis for milliseconds.
 KEYS_PER_CALL: Final = 64
@@ -30,7 +30,7 @@ def library() -> Command:
 
 
 class RedisLog:
-    """States and index entries in Redis; see `features.store.Log`."""
+    """States and index entries in Redis; see `features.log.Log`."""
 
     def __init__(self, wire: Wire, keys: Keys, budget: IndexBudget) -> None:
         """Prepare; the Functions must be loaded (see `library`) on every node.
@@ -46,7 +46,7 @@ class RedisLog:
         self._to_renew: list[bytes] = []
 
     async def append(self, states: Sequence[bytes], records: Sequence[bytes]) -> list[bytes]:
-        """See `features.store.Log`; one round trip.
+        """See `features.log.Log`; one round trip.
 
         Plain commands: a Function would take Redis nearly twice the time. So times to live are set with the next call,
         and only a value that is no string at all needs a second round trip.
@@ -89,7 +89,7 @@ class RedisLog:
     async def claim(
         self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]
     ) -> dict[int, bytes]:
-        """See `features.store.Log`; one round trip."""
+        """See `features.log.Log`; one round trip."""
         now_ms = time.time_ns() // 1_000_000
         ttl_s = self._budget.ttl_s(now_ms)
         groups, calls = self._groups(keys), []
@@ -109,7 +109,7 @@ class RedisLog:
         return found
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> int:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         calls = []
         for group in self._groups([c.key for c in checkpoints]):
             part = [checkpoints[i] for i in group]
@@ -118,7 +118,7 @@ class RedisLog:
         return sum(len(answers[0]) for answers in await self._wire.run(calls))
 
     async def set_aside(self, states: Sequence[bytes], contents: Sequence[bytes]) -> None:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         fixed = (STATE_TTL_S, self._keys.states, self._keys.bad)
         calls = []
         for group in self._groups(states):
@@ -129,7 +129,7 @@ class RedisLog:
     async def label(
         self, keys: Sequence[bytes], sources: Sequence[int], label_ms: Sequence[int], is_fraud: Sequence[bool]
     ) -> list[tuple[bytes, int] | None]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         groups, calls = self._groups(keys), []
         for group in groups:
             arguments: list[bytes | int] = []
@@ -143,13 +143,13 @@ class RedisLog:
         return found
 
     async def source_ids(self, fields: Sequence[str]) -> list[int]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         command: Command = ("FCALL", "weir_source_v1", 1, self._keys.sources, at.HISTORY_SOURCE + 1, *fields)
         found: list[list[list[int]]] = await self._wire.run([Call(self._keys.sources, (command,))])
         return found[0][0]
 
     async def releases(self, name: str) -> tuple[int, dict[int, str]]:
-        """See `features.store.Log`."""
+        """See `features.log.Log`."""
         key = self._keys.releases
         commands: list[Command] = [("HGETALL", key)]
         if name:

@@ -9,13 +9,14 @@ from domain.errors import RejectedRecord, UnknownTransaction
 from domain.label import Label, decode_label, not_later
 from features.feature_row import FeatureRow, encode_row
 from features.layout import FRAUD, FRAUD_UNDONE
+from features.log import NOT_LATER
 from features.parked import APPLY, WAIT, Parked, ParkedLabel
-from features.store import NOT_LATER, Credited
+from features.store import Credited
 from monitoring.metrics import Metrics
 from stream.dead_letter import dead_letter
-from stream.pipeline import OutputTopics
 from stream.records import Answers, Message, Record
 from stream.sources import Sources
+from stream.topics import OutputTopics
 
 
 class LabelStore(Protocol):

@@ -1,6 +1,6 @@
 """Every topic once: name, key, value, partitions, clean-up. What `weir topics create` makes and `check` verifies."""
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -51,3 +51,12 @@ TOPICS: Final = (
 )  # fmt: skip
 DEAD_LETTERS: Final = {TRANSACTIONS.name: TRANSACTIONS_DEAD, LABELS.name: LABELS_DEAD}
 """Where a rejected record of a topic goes."""
+
+
+class OutputTopics(NamedTuple):
+    """Full names of the topics that answers go to."""
+
+    scores: str
+    alerts: str
+    features: str
+    dead: str

@@ -6,7 +6,8 @@ import { element, replace } from "./element.js";
 import { mountFeature } from "./feature.js";
 import { count, index, percent, plural, share } from "./format.js";
 import { incidentPanel } from "./incidents.js";
-import { badge, commands, emptiness, failure, featureLink, notices, sign, waiting, word } from "./notice.js";
+import { badge, emptiness, failure, featureLink, notices, waiting, word } from "./notice.js";
+import { pageHead, panel, tell } from "./panel.js";
 import { address, amend } from "./router.js";
 import { sparkline } from "./sparkline.js";
 import { table } from "./table.js";
@@ -191,12 +192,7 @@ function featurePanel(route) {
 
 function scorePanel() {
   const body = element("div", { class: "score-row" });
-  const node = element(
-    "section",
-    { class: "panel", "aria-labelledby": "score-title" },
-    element("div", { class: "panel-head" }, element("h2", { id: "score-title" }, "The score itself")),
-    body,
-  );
+  const node = panel("score-title", "The score itself", body);
   return {
     node,
     set(row, window) {
@@ -226,7 +222,7 @@ function mountTable(view, route, window) {
   });
   replace(
     view,
-    element("div", { class: "page-head" }, element("div", {}, element("h1", { tabindex: -1 }, "What changed"), lead), windows.node),
+    pageHead("What changed", lead, windows.node),
     found,
     rest,
     incidents.node,
@@ -237,11 +233,7 @@ function mountTable(view, route, window) {
     `drift?window=${window}`,
     EVERY_MS,
     (answer) => {
-      replace(
-        lead,
-        sign(answer.state, 18),
-        element("span", {}, element("span", { class: "unseen" }, `${word(answer.state)}: `), commands(answer.sentence)),
-      );
+      tell(lead, answer);
       replace(found, answer.notices.length > 0 && element("div", { class: "panel" }, notices(answer.notices)));
       const isEmpty = !answer.features.length;
       rest.hidden = !isEmpty;

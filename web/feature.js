@@ -7,6 +7,7 @@ import { count, index, minute, percent, share } from "./format.js";
 import { histogram } from "./histogram.js";
 import { incidentPanel } from "./incidents.js";
 import { emptiness, failure, sign, waiting, word } from "./notice.js";
+import { panel } from "./panel.js";
 import { address } from "./router.js";
 import { facts } from "./table.js";
 
@@ -80,12 +81,7 @@ export function mountFeature(view, name, window) {
       element(
         "div",
         { class: "stack" },
-        element(
-          "section",
-          { class: "panel", "aria-labelledby": "values-title" },
-          element("div", { class: "panel-head" }, element("h2", { id: "values-title" }, "Values, now against training")),
-          values,
-        ),
+        panel("values-title", "Values, now against training", values),
         element("section", { class: "panel", "aria-label": "Figures" }, about),
       ),
       element("section", { class: "panel charts", "aria-label": "Over time" }, psi.node, missing.node),

@@ -4,6 +4,7 @@ import { dated } from "./clock.js";
 import { drawing, element, replace } from "./element.js";
 import { day, duration, minute, plural } from "./format.js";
 import { badge, commands, emptiness, featureLink } from "./notice.js";
+import { panel } from "./panel.js";
 
 const KINDS = { feature_drift: "Drift", missing: "Missing values", score_drift: "Score", alert_rate: "Alert rate", concept: "Concept" };
 const DAY_MS = 86_400_000;
@@ -109,10 +110,9 @@ function item(incident, window) {
 /** The panel of incidents: {node, set({incidents, models, now_ms, window})}. */
 export function incidentPanel() {
   const body = element("div");
-  const node = element(
-    "section",
-    { class: "panel", "aria-labelledby": "incidents-title" },
-    element("div", { class: "panel-head" }, element("h2", { id: "incidents-title" }, "Incidents")),
+  const node = panel(
+    "incidents-title",
+    "Incidents",
     body,
   );
   let isOpen = false;

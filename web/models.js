@@ -5,7 +5,8 @@ import { dated, moment } from "./clock.js";
 import { element, replace } from "./element.js";
 import { count, date, figure, index, percent, plural, share } from "./format.js";
 import { markdown } from "./markdown.js";
-import { commands, emptiness, failure, featureLink, sign, waiting, word } from "./notice.js";
+import { emptiness, failure, featureLink, waiting } from "./notice.js";
+import { pageHead, panel, tell } from "./panel.js";
 import { address } from "./router.js";
 import { facts, table } from "./table.js";
 
@@ -51,9 +52,8 @@ function historyList(events) {
           element(
             "span",
             {},
-            element("strong", {}, event.event),
-            " ",
-            element("a", { class: "name", href: address("models", event.model) }, event.model),
+            event.model && [element("a", { class: "name", href: address("models", event.model) }, event.model), " "],
+            element("strong", {}, event.what),
             event.who && ` by ${event.who}`,
             event.why && element("span", { class: "beside" }, event.why),
           ),
@@ -148,14 +148,6 @@ function thresholdTable(model) {
   return grid.node;
 }
 
-const panel = (id, title, ...body) =>
-  element(
-    "section",
-    { class: "panel", "aria-labelledby": id },
-    element("div", { class: "panel-head" }, element("h2", { id }, title)),
-    body,
-  );
-
 function modelParts(model, history) {
   const { row } = model;
   return [
@@ -197,18 +189,14 @@ function modelParts(model, history) {
 export function mount(view, route, { feed }) {
   const lead = element("p", { class: "lead" }, "Looking…");
   const rows = modelTable();
-  const list = element(
-    "section",
-    { class: "panel", "aria-labelledby": "models-title", hidden: true },
-    element("div", { class: "panel-head" }, element("h2", { id: "models-title" }, "Registry")),
-    rows.node,
-  );
+  const list = panel("models-title", "Registry", rows.node);
+  list.hidden = true;
   const shown = element("div", { class: "page" });
   const history = element("div");
   const rest = element("div", { class: "panel" }, waiting("Loading models"));
   replace(
     view,
-    element("div", { class: "page-head" }, element("div", {}, element("h1", { tabindex: -1 }, "Which model serves?"), lead)),
+    pageHead("Which model serves?", lead),
     rest,
     list,
     shown,
@@ -235,11 +223,7 @@ export function mount(view, route, { feed }) {
     "models",
     EVERY_MS,
     (answer) => {
-      replace(
-        lead,
-        sign(answer.state, 18),
-        element("span", {}, element("span", { class: "unseen" }, `${word(answer.state)}: `), commands(answer.sentence)),
-      );
+      tell(lead, answer);
       rest.hidden = answer.models.length > 0;
       list.hidden = !answer.models.length;
       replace(rest, emptiness("The registry is empty.", "Train a model with `weir train HISTORY`; the first one becomes the champion."));

@@ -6,7 +6,8 @@ import { chart } from "./chart.js";
 import { dated } from "./clock.js";
 import { element, replace, say } from "./element.js";
 import { count, date, day, index, percent, plural, share, sum } from "./format.js";
-import { commands, emptiness, failure, notices, sign, waiting, word } from "./notice.js";
+import { emptiness, failure, notices, waiting } from "./notice.js";
+import { pageHead, panel, tell } from "./panel.js";
 import { amend } from "./router.js";
 import { facts, table } from "./table.js";
 import { thresholdPanel } from "./threshold.js";
@@ -201,10 +202,9 @@ export function mount(view, route, { feed }) {
         "div",
         { class: "stack" },
         element("section", { class: "panel", "aria-label": "Delay of labels" }, delay.node),
-        element(
-          "section",
-          { class: "panel", "aria-labelledby": "control-title" },
-          element("div", { class: "panel-head" }, element("h2", { id: "control-title" }, "Control sample")),
+        panel(
+          "control-title",
+          "Control sample",
           control,
         ),
       ),
@@ -224,7 +224,7 @@ export function mount(view, route, { feed }) {
   const rest = element("div", { class: "panel" }, waiting("Loading quality"));
   replace(
     view,
-    element("div", { class: "page-head" }, element("div", {}, element("h1", { tabindex: -1 }, "How good is it?"), lead)),
+    pageHead("How good is it?", lead),
     found,
     rest,
     filled,
@@ -236,11 +236,7 @@ export function mount(view, route, { feed }) {
     (answer) => {
       const { report } = answer;
       currency = answer.currency;
-      replace(
-        lead,
-        sign(answer.state, 18),
-        element("span", {}, element("span", { class: "unseen" }, `${word(answer.state)}: `), commands(answer.sentence)),
-      );
+      tell(lead, answer);
       filled.hidden = !report?.days.length;
       rest.hidden = !filled.hidden;
       replace(

@@ -7,6 +7,7 @@ import { element, replace } from "./element.js";
 import { inputs, waterfall } from "./explanation.js";
 import { absolute, count, money, share } from "./format.js";
 import { badge, emptiness, failure, notices, waiting } from "./notice.js";
+import { pageHead, panel } from "./panel.js";
 import { address } from "./router.js";
 import { facts } from "./table.js";
 
@@ -26,14 +27,6 @@ const NAMES = {
   extra: "Extra",
 };
 const PLACES = { archive: "the archive", index: "the decision index", topic: "the topics" };
-
-const panel = (id, title, ...body) =>
-  element(
-    "section",
-    { class: "panel", "aria-labelledby": id },
-    element("div", { class: "panel-head" }, element("h2", { id }, title)),
-    body,
-  );
 
 function arrived(transaction) {
   if (!transaction)
@@ -203,16 +196,7 @@ export function mount(view, route) {
   );
   replace(
     view,
-    element(
-      "div",
-      { class: "page-head" },
-      element(
-        "div",
-        {},
-        element("h1", { tabindex: -1 }, "Why this answer?"),
-        element("p", { class: "lead" }, "What arrived, what was answered and why, and what became known since."),
-      ),
-    ),
+    pageHead("Why this answer?", element("p", { class: "lead" }, "What arrived, what was answered and why, and what became known since.")),
     element("section", { class: "panel", "aria-label": "Search" }, form),
     shown,
   );
@@ -236,10 +220,9 @@ export function mount(view, route) {
       const { alerts } = await read("live", stop.signal);
       replace(
         shown,
-        element(
-          "section",
-          { class: "panel", "aria-labelledby": "recent-title" },
-          element("div", { class: "panel-head" }, element("h2", { id: "recent-title" }, "Or one of the last alerts")),
+        panel(
+          "recent-title",
+          "Or one of the last alerts",
           alerts.length
             ? element(
                 "ul",

@@ -1,9 +1,14 @@
-"""Redis as the tests of this folder share it: one server, and a cluster of three masters."""
+"""What the tests of this folder share: topics of their own, and Redis as one server and as a cluster of three masters."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from service.embedded_kafka import Broker
+from stream.connection import KafkaConnection
+from stream.topic_admin import create
 from tests.integration.redis_nodes import Cluster, RedisNode, Site, cluster, single
 
 
@@ -38,3 +43,18 @@ def site(request: pytest.FixtureRequest) -> Site:
     """Each of them, in turn."""
     found: Site = request.getfixturevalue(f"{request.param}_site")
     return found
+
+
+@pytest.fixture
+def connection(broker: Broker, kafka_prefix: str) -> KafkaConnection:
+    """How to reach the session's Kafka, with topics that no other test has."""
+    connection = KafkaConnection(bootstrap=broker.bootstrap, prefix=kafka_prefix)
+    create(connection)
+    return connection
+
+
+@pytest.fixture
+def environment(connection: KafkaConnection, tmp_path: Path) -> dict[str, str]:
+    """The environment of commands on these topics."""
+    named = {"WEIR_KAFKA_BOOTSTRAP": connection.bootstrap, "WEIR_KAFKA_PREFIX": connection.prefix, "WEIR_EMBEDDED_DIRECTORY": str(tmp_path)}
+    return os.environ | named

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from typing import NamedTuple
@@ -13,22 +12,9 @@ from domain.errors import InvalidRecord, MalformedRecord, UnknownTransaction, We
 from service import cli
 from service.partition_reading import PartitionReader
 from service.placed_sending import PlacedSender
-from stream.connection import KafkaConnection
 from stream.dead_letter import dead_letter
-from stream.topic_admin import create
 from stream.topics import LABELS, LABELS_DEAD, TRANSACTIONS, TRANSACTIONS_DEAD
-
-
-class Rejected(NamedTuple):
-    """A record as the worker consumed it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple = ()
+from tests.consumed import Record
 
 
 class Ran(NamedTuple):
@@ -36,19 +22,6 @@ class Ran(NamedTuple):
 
     stdout: str
     stderr: str
-
-
-def topics_of(broker, prefix):
-    """Make the topics of a test; return how to reach them."""
-    connection = KafkaConnection(bootstrap=broker.bootstrap, prefix=prefix)
-    create(connection)
-    return connection
-
-
-def environment_of(connection, folder):
-    """Return the environment of commands on the topics of a test."""
-    named = {"WEIR_KAFKA_BOOTSTRAP": connection.bootstrap, "WEIR_KAFKA_PREFIX": connection.prefix, "WEIR_EMBEDDED_DIRECTORY": str(folder)}
-    return os.environ | named
 
 
 def run_dlq(environment, *arguments, code=0):
@@ -99,7 +72,7 @@ def records_of(connection, topic):
 def bury(connection, topic, key, value, error, *, partition=1, headers=()):
     """Send what the worker sends when it rejects a record."""
     dead = {TRANSACTIONS: TRANSACTIONS_DEAD, LABELS: LABELS_DEAD}[topic]
-    record = Rejected(connection.topic(topic), partition, 7, 1_700_000_000_000, key, value, headers)
+    record = Record(connection.topic(topic), partition, 7, 1_700_000_000_000, key, value, headers)
     return dead_letter(record, error, topic=connection.topic(dead), now_ms=1_700_000_000_500)
 
 

@@ -26,18 +26,10 @@ from service.archive_source import ArchiveSource
 from service.archiver import Archiver
 from service.history_records import HistoryRecords
 from service.sending import Sender
-from stream.connection import KafkaConnection
 from stream.topic_admin import admin_client, create
 from stream.topics import ALERTS, FEATURE_ROWS, LABELS, SCORES, TRANSACTIONS
 
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def connection(broker, kafka_prefix):
-    connection = KafkaConnection(bootstrap=broker.bootstrap, prefix=kafka_prefix)
-    create(connection)
-    return connection
 
 
 @pytest.fixture
@@ -46,14 +38,13 @@ def archive(tmp_path):
 
 
 @pytest.fixture
-def start(connection, archive, tmp_path):
+def start(environment, archive):
     """Starts `weir archive` as a process; whatever still runs afterwards is ended."""
-    named = {"WEIR_KAFKA_BOOTSTRAP": connection.bootstrap, "WEIR_KAFKA_PREFIX": connection.prefix, "WEIR_EMBEDDED_DIRECTORY": str(tmp_path)}
     started = []
 
     def start(*arguments):
         line = [sys.executable, "-m", "service.cli", "archive", "--json", "--directory", str(archive), *arguments]
-        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | named))
+        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment))
         return started[-1]
 
     yield start

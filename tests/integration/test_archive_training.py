@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 
@@ -13,29 +12,17 @@ from features.history import normalised
 from service.history_records import HistoryRecords
 from service.sending import Sender
 from simulate.generate import generate
-from stream.connection import KafkaConnection
-from stream.topic_admin import create
 from stream.topics import LABELS, TRANSACTIONS
 
 
 @pytest.fixture
-def connection(broker, kafka_prefix):
-    connection = KafkaConnection(bootstrap=broker.bootstrap, prefix=kafka_prefix)
-    create(connection)
-    return connection
-
-
-@pytest.fixture
-def weir(connection, tmp_path):
+def weir(environment, tmp_path):
     """Runs a command with `--json` in a process of its own; returns what it prints."""
-    named = {
-        "WEIR_KAFKA_BOOTSTRAP": connection.bootstrap, "WEIR_KAFKA_PREFIX": connection.prefix, "WEIR_EMBEDDED_DIRECTORY": str(tmp_path),
-        "WEIR_MODEL_REGISTRY": str(tmp_path / "registry"), "WEIR_MODEL_SIGNING_KEY": "k",
-    }  # fmt: skip
+    named = {"WEIR_MODEL_REGISTRY": str(tmp_path / "registry"), "WEIR_MODEL_SIGNING_KEY": "k"}
 
     def run(*arguments):
         line = [sys.executable, "-m", "service.cli", *map(str, arguments), "--json"]
-        found = subprocess.run(line, check=False, capture_output=True, env=os.environ | named, timeout=240)
+        found = subprocess.run(line, check=False, capture_output=True, env=environment | named, timeout=240)
         assert found.returncode == 0, found.stderr.decode()
         return json.loads(found.stdout)
 

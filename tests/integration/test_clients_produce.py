@@ -1,6 +1,5 @@
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,25 +17,11 @@ from service.history_records import HistoryRecords
 from service.producing import HistoryProducer, Pace
 from service.timeline import HOUR_MS
 from stream.connection import KafkaConnection
-from stream.topic_admin import create
 from stream.topics import LABELS, TRANSACTIONS
 
 N = 400
 START_MS = 1_700_000_000_000
 STEP_MS = HOUR_MS // 10
-
-
-@pytest.fixture
-def connection(broker, kafka_prefix):
-    connection = KafkaConnection(bootstrap=broker.bootstrap, prefix=kafka_prefix)
-    create(connection)
-    return connection
-
-
-@pytest.fixture
-def environment(connection, tmp_path):
-    named = {"WEIR_KAFKA_BOOTSTRAP": connection.bootstrap, "WEIR_KAFKA_PREFIX": connection.prefix, "WEIR_EMBEDDED_DIRECTORY": str(tmp_path)}
-    return os.environ | named
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 
@@ -12,25 +11,15 @@ import redis
 from domain.decision import Alert, Reason, Tier
 from features.feature_row import FeatureRow, encode_row, read_lines
 from service.sending import Sender
-from stream.connection import KafkaConnection
-from stream.topic_admin import create
 from stream.topics import ALERTS, FEATURE_ROWS, SCORES, TRANSACTIONS_DEAD
 
 
 @pytest.fixture
-def connection(broker, kafka_prefix):
-    connection = KafkaConnection(bootstrap=broker.bootstrap, prefix=kafka_prefix)
-    create(connection)
-    return connection
-
-
-@pytest.fixture
-def run(connection, tmp_path):
-    named = {"WEIR_KAFKA_BOOTSTRAP": connection.bootstrap, "WEIR_KAFKA_PREFIX": connection.prefix, "WEIR_EMBEDDED_DIRECTORY": str(tmp_path)}
+def run(environment):
 
     def run(*arguments, code=0, **more):
         found = subprocess.run(
-            [sys.executable, "-m", "service.cli", *arguments], check=False, capture_output=True, env=os.environ | named | more, timeout=60
+            [sys.executable, "-m", "service.cli", *arguments], check=False, capture_output=True, env=environment | more, timeout=60
         )
         assert found.returncode == code, found.stderr
         return found.stdout

@@ -12,19 +12,9 @@ from service.dead_letter_session import Session
 from service.dead_letters import Selection
 from stream.records import Message
 from stream.topics import CONTROL, LABELS_DEAD, TRANSACTIONS, TRANSACTIONS_DEAD
-from tests.integration.dlq_commands import bury, environment_of, records_of, rows, run_dlq, send, three, topics_of
+from tests.integration.dlq_commands import bury, records_of, rows, run_dlq, send, three
 
 CARD = "4111111111111111"
-
-
-@pytest.fixture
-def connection(broker, kafka_prefix):
-    return topics_of(broker, kafka_prefix)
-
-
-@pytest.fixture
-def environment(connection, tmp_path):
-    return environment_of(connection, tmp_path)
 
 
 @pytest.fixture

@@ -13,17 +13,7 @@ from domain.errors import MalformedRecord
 from stream.dead_letter import replayed
 from stream.records import Message
 from stream.topics import CONTROL, LABELS, TRANSACTIONS, TRANSACTIONS_DEAD
-from tests.integration.dlq_commands import bury, environment_of, records_of, rows, run_dlq, send, three, topics_of
-
-
-@pytest.fixture
-def connection(broker, kafka_prefix):
-    return topics_of(broker, kafka_prefix)
-
-
-@pytest.fixture
-def environment(connection, tmp_path):
-    return environment_of(connection, tmp_path)
+from tests.integration.dlq_commands import bury, records_of, rows, run_dlq, send, three
 
 
 @pytest.fixture

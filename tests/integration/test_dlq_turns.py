@@ -19,17 +19,7 @@ from service.dead_letters import Selection, stretches
 from service.partition_reading import PartitionReader
 from service.placed_sending import PlacedSender
 from stream.topics import CONTROL, LABELS, TRANSACTIONS
-from tests.integration.dlq_commands import bury, environment_of, records_of, rows, run_dlq, run_dlq_apart, send, three, topics_of
-
-
-@pytest.fixture
-def connection(broker, kafka_prefix):
-    return topics_of(broker, kafka_prefix)
-
-
-@pytest.fixture
-def environment(connection, tmp_path):
-    return environment_of(connection, tmp_path)
+from tests.integration.dlq_commands import bury, records_of, rows, run_dlq, run_dlq_apart, send, three
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ from features.history import SCHEMA, normalised
 from features.index import APPLIED, NO_ID, Entry, FirstAnswer, decode_entry, encode_answer, encode_entry, encode_id, fixed_parts
 from features.index_budget import IndexBudget
 from features.keys import Keys
+from features.log import NOT_LATER, Checkpoint
 from features.memory import MemoryLog
 from features.offline import LoggedOrder, replay_in_order
 from features.redis_log import RedisLog, library
 from features.spec import FeatureSettings, fingerprint
-from features.store import NOT_LATER, Checkpoint, FeatureStore
+from features.store import FeatureStore
 from tests.integration.redis_nodes import Site
 from tests.parity.definition import Item
 from tests.parity.kernel_runs import fold_once, records_of

@@ -12,10 +12,10 @@ from features import layout as at
 from features.index import Entry, decode_entry, encode_entry, encode_label
 from features.index_budget import IndexBudget
 from features.keys import Keys
+from features.log import NOT_LATER
 from features.memory import MemoryLog
 from features.redis_log import RedisLog, library
 from features.redis_wire import SingleWire
-from features.store import NOT_LATER
 
 KEYS = Keys("weir:", "0" * 16)
 EVENT_MS = 1_700_000_000_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.decision import Alert, Score, Tier
 from service.audit import Audit, Topics, is_same_answer
-from tests.unit.pipeline_runs import Record
+from tests.consumed import Record
 
 TOPICS = Topics("transactions", "scores", "alerts", "dead")
 START_MS = 1_700_000_000_000

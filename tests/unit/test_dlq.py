@@ -1,7 +1,8 @@
 """Dead letters: what may be done with them, whose turn it is, and what is shown."""
 
 import base64
-from typing import NamedTuple, get_args
+from functools import partial
+from typing import get_args
 
 import msgspec
 import pytest
@@ -21,23 +22,17 @@ from service.dead_letter_turn import Who
 from service.dead_letter_verdict import Rules, refusal, replayed_message
 from service.dead_letters import KINDS, DeadLetter, Place, Selection, letter_of, parse_place
 from stream.connection import KafkaConnection
+from tests.consumed import Record
 
 CONNECTION = KafkaConnection(bootstrap="", prefix="x.")
 CARD = "4111111111111111"
 
 
-class Record(NamedTuple):
-    topic: str = "x.transactions.dead.v1"
-    partition: int = 0
-    offset: int = 7
-    timestamp: int = 1_700_000_000_000
-    key: bytes | None = b"c1"
-    value: bytes | None = b"{}"
-    headers: tuple = ()
+consumed = partial(Record, topic="x.transactions.dead.v1", offset=7, key=b"c1", value=b"{}")
 
 
 def letter(**changes) -> DeadLetter:
-    found = letter_of(Record())
+    found = letter_of(consumed())
     return found._replace(error="InvalidRecord", reason="currency must be ISO 4217", field="currency", topic="x.transactions.v1")._replace(
         **changes
     )
@@ -71,7 +66,7 @@ def test_the_choices_of_the_command_are_those_of_the_code():
 
 
 def test_headers_that_say_nothing_or_nonsense_leave_a_letter_readable():
-    found = letter_of(Record(headers=(("attempts", b"-3"), ("partition", b"\xff"), ("offset", b"9" * 40), ("reason", b"\xff"))))
+    found = letter_of(consumed(headers=(("attempts", b"-3"), ("partition", b"\xff"), ("offset", b"9" * 40), ("reason", b"\xff"))))
 
     assert (found.error, found.attempts, found.partition, found.offset, found.reason) == ("?", 1, None, None, "\\xff")
     assert list_line(found, None)
@@ -141,7 +136,7 @@ def test_the_newest_action_counts_and_only_for_the_same_letter():
 def test_events_of_others_are_passed_over_and_unreadable_own_ones_are_told():
     state = LogState()
     state.fold(control(b"model_promoted", {"event": "model_promoted"}))
-    state.fold(Record(key=None, value=b"noise"))
+    state.fold(consumed(key=None, value=b"noise"))
     with pytest.raises(ConfigError, match=r"x.control.v1:0:0 cannot be read"):
         state.fold(control(action_key(action()), {"event": "dead_letter_action_2"}))
 
@@ -245,9 +240,9 @@ def test_content_hides_card_numbers(value):
 
 @pytest.mark.parametrize("value", HIDDEN)
 def test_the_tail_of_dead_letters_hides_card_numbers(value):
-    found = dead_letter(Record(key=value, value=value, headers=(("reason", value),)))
+    found = dead_letter(consumed(key=value, value=value, headers=(("reason", value),)))
     shown = base64.b64decode(found["value_base64"]) if "value_base64" in found else found["value"].encode()
-    everything = str(found) + str(dead_letter_text(Record(key=value, value=value, headers=(("reason", value),)))) + str(shown)
+    everything = str(found) + str(dead_letter_text(consumed(key=value, value=value, headers=(("reason", value),)))) + str(shown)
 
     assert b"1111" in shown.replace(b"\0", b"")
     assert CARD not in everything.replace("\\x00", "").replace("\0", "")
@@ -257,13 +252,13 @@ def test_the_tail_of_dead_letters_hides_card_numbers(value):
 def test_the_tail_of_dead_letters_leaves_other_bytes_alone():
     value, key = b'\xff{"event_time_ms":1767225601007,"a":"\\u0034"}\x80', b"\\u0034 1\0002"
 
-    assert base64.b64decode(dead_letter(Record(value=value))["value_base64"]) == value
-    assert dead_letter(Record(key=key))["key"].encode() == key
-    assert dead_letter(Record(headers=(("time_ms", b"1767225601007"),)))["headers"] == {"time_ms": "1767225601007"}
+    assert base64.b64decode(dead_letter(consumed(value=value))["value_base64"]) == value
+    assert dead_letter(consumed(key=key))["key"].encode() == key
+    assert dead_letter(consumed(headers=(("time_ms", b"1767225601007"),)))["headers"] == {"time_ms": "1767225601007"}
 
 
 def test_the_tail_of_dead_letters_prints_nothing_that_a_terminal_would_obey():
-    shown = str(dead_letter_text(Record(value=b"\x1b[2J", headers=(("error", b"\x1b[2J"), ("reason", b"a\x07b")))))
+    shown = str(dead_letter_text(consumed(value=b"\x1b[2J", headers=(("error", b"\x1b[2J"), ("reason", b"a\x07b")))))
 
     assert "\x1b" not in shown
     assert "\x07" not in shown

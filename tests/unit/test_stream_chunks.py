@@ -1,20 +1,13 @@
 """The bookkeeping between fetch and commit: order, limits, and offsets that only a successful commit moves."""
 
-from typing import NamedTuple
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.chunks import MAX_IN_FLIGHT, Flow
 from stream.records import TopicPartition
+from tests.consumed import Record
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
-
-
-class Record(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
 
 
 def batch(tp, first, n):

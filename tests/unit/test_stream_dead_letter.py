@@ -1,22 +1,11 @@
 """Dead letters: original bytes, and the reason."""
 
-from typing import NamedTuple
-
 import pytest
 
 from domain.errors import CardNumberRejected, InvalidRecord, MalformedRecord
 from domain.transaction import decode_transaction
 from stream.dead_letter import ORIGIN, TRIED, dead_letter, replay_headers, replayed
-
-
-class Record(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple
+from tests.consumed import Record
 
 
 def record(key, value, headers=()):
