@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.authorship import authored
-from service.registry_words import event_sentence
 from service.rollout_commands import canary, end, promote, rollback, shadow
 from service.times import format_time
+from service.variants_command import variants
 
 if TYPE_CHECKING:
     from models.registry import Entry
@@ -71,6 +71,7 @@ def show(context: click.Context, reference: str, *, as_json: bool) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
     from models.bundle import CARD, verify_bundle
     from service.context import settings_of
+    from service.registry_words import event_sentence
     from service.wiring import registry_of, verifying_key_of
 
     settings = settings_of(context).settings
@@ -139,6 +140,7 @@ def history(context: click.Context, reference: str | None, *, last: int, as_json
       weir models history champion
     """  # noqa: D301 - click's mark for lines that stay as they are
     from service.context import settings_of
+    from service.registry_words import event_sentence
     from service.wiring import registry_of
 
     registry = registry_of(settings_of(context).settings)
@@ -180,7 +182,7 @@ def collect(context: click.Context, *, keep: int, dry_run: bool, who: str, why: 
         click.echo("no model is old and unused enough")
 
 
-for _command in (promote, rollback, shadow, canary, end):
+for _command in (promote, rollback, shadow, canary, end, variants):
     command.add_command(_command)
 
 

@@ -107,7 +107,8 @@ def _echo_live(live: "LivePolicy", registry: "FileRegistry") -> None:
     event = next((event for event in reversed(registry.history()) if event.event == "policy" and event.policy == live.version), None)
     if event is not None:
         click.echo(f"  {format_time(event.time_ms)}  {event_sentence(event)}")
-    if live.thresholds and live.model not in registry.aliases().values():
+    aliases = registry.aliases()
+    if live.thresholds and live.model not in (aliases.get("champion"), aliases.get("challenger")):
         click.echo(f"  its thresholds are for {live.model}, which does not serve: the serving model keeps its own")
 
 

@@ -299,7 +299,8 @@ class ModelEvent(Answer, frozen=True):
 
     time_ms: TimeMs
     event: str
-    model: str
+    what: Annotated[str, Meta(description="what happened to the model, to stand behind its name")]
+    model: Annotated[str, Meta(description="empty: an event of all models")]
     who: Annotated[str, Meta(description="empty: not recorded")]
     why: Annotated[str, Meta(description="empty: not recorded")]
 

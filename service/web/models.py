@@ -9,6 +9,7 @@ from features.spec import FEATURES
 from models.registry import Entry, FileRegistry
 from models.registry_history import CHAMPION, Event
 from monitoring.explanation import Threshold
+from service.registry_words import what_happened
 from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State
 from service.web.shelf import Shelf
 
@@ -47,8 +48,12 @@ class ModelViews:
         """
         try:
             entries, events = self._registry.entries(), self._registry.history()
+            broken = sorted(set(self._registry.names()) - {entry.reference for entry in entries})
         except (WeirError, OSError) as error:
             return _nothing("attention", f"The registry {self._where} cannot be read: {error}.", now_ms)
+        unreadable = f"{broken[0]} in the registry {self._where} cannot be read: see `weir models verify`." if broken else ""
+        if not entries and unreadable:
+            return _nothing("attention", unreadable, now_ms)
         if not entries:
             sentence = f"The registry {self._where} is empty: train a model with `weir train HISTORY`; the first one becomes the champion."
             return _nothing("empty", sentence, now_ms)
@@ -56,6 +61,8 @@ class ModelViews:
         champion = self.champion()
         foreign = sorted(set(n_workers) - {entry.reference for entry in entries})
         state, sentence = _judged(champion, n_workers, foreign)
+        if unreadable and state == "well":
+            state, sentence = "attention", unreadable
         return ModelsAnswer(
             at_ms=now_ms, state=state, sentence=sentence, champion=champion,
             models=[_row(entry, n_workers[entry.reference]) for entry in reversed(entries)], history=_events(reversed(events)),
@@ -129,4 +136,9 @@ def _row(entry: Entry, n_workers: int) -> ModelRow:
 
 
 def _events(events: Iterable[Event]) -> list[ModelEvent]:
-    return [ModelEvent(time_ms=event.time_ms, event=event.event, model=event.model, who=event.who, why=event.why) for event in events]
+    return [
+        ModelEvent(
+            time_ms=event.time_ms, event=event.event, what=what_happened(event), model=event.model, who=event.who, why=event.why,
+        )
+        for event in events
+    ]  # fmt: skip

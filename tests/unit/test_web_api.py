@@ -84,12 +84,14 @@ def test_the_newest_model_and_the_newest_event_come_first(tmp_path):
     registry, champion = registry_of(tmp_path)
     write_bundle(tmp_path / "other", msgspec.structs.replace(trained().manifest, name="other"), trained().files, KEY)
     second = registry.register(tmp_path / "other")
-    registry.promote(second)
+    registry.promote(second, who="ann", why="better in shadow")
 
     [answer] = asked(tmp_path, "/api/v1/models")
 
     assert [row["model"] for row in answer.json()["models"]] == [second, champion]
     assert [event["event"] for event in answer.json()["history"]] == ["promoted", "registered", "registered"]
+    promoted = answer.json()["history"][0]
+    assert (promoted["what"], promoted["who"], promoted["why"]) == ("promoted to champion", "ann", "better in shadow")
     assert answer.json()["champion"] == second
 
 
@@ -236,6 +238,19 @@ def test_any_bind_but_loopback_is_refused_with_the_reason(bind):
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_is_accepted(bind):
     require_loopback(bind)
+
+
+def test_a_broken_bundle_beside_a_champion_is_told(tmp_path):
+    registry, champion = registry_of(tmp_path)
+    write_bundle(tmp_path / "other", msgspec.structs.replace(trained().manifest, name="other"), trained().files, KEY)
+    second = registry.register(tmp_path / "other")
+    (registry.resolve(second) / "manifest.json").write_bytes(b"{")
+
+    [answer] = asked(tmp_path, "/api/v1/models")
+
+    assert answer.json()["state"] == "attention"
+    assert f"{second} in the registry" in answer.json()["sentence"]
+    assert [row["model"] for row in answer.json()["models"]] == [champion]
 
 
 def test_a_broken_registry_is_a_sentence(tmp_path):
