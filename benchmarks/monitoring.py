@@ -27,10 +27,12 @@ from monitoring.packed import pack
 from service.history_records import HistoryRecords
 from service.settings import Settings
 from service.wiring import keys_of, load_champion, rates_of
-from stream.pipeline import OutputTopics, TransactionPipeline
+from stream.lineup import Lineup
+from stream.pipeline import TransactionPipeline
 from stream.records import TopicPartition
 from stream.scored import OnScored, Scored
 from stream.sources import Sources
+from stream.topics import OutputTopics
 
 CHUNK: Final = 256
 _N_CHUNKS: Final = 160
@@ -82,8 +84,9 @@ class _Side:
         rates = rates_of(settings)
         store = FeatureStore(MemoryLog(), keys_of(settings), settings.features.definition(), rates)
         self._sources = Sources(store)
+        lineup = Lineup(scorer)
         self._pipeline = TransactionPipeline(
-            store, lambda: scorer, self._sources, rates, OutputTopics("scores", "alerts", "features", "dead"), Metrics(),
+            store, lambda: lineup, self._sources, rates, OutputTopics("scores", "alerts", "features", "dead"), Metrics(),
             vector_share=1.0, reasons_budget_ms=settings.scoring.reasons_budget_ms, on_scored=on_scored,
         )  # fmt: skip
         self.cpu_us: list[float] = []

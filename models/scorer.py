@@ -1,5 +1,6 @@
 """What a worker calls: vectors in, probabilities, outcomes and reasons out."""
 
+from copy import copy
 from math import floor
 from time import perf_counter
 
@@ -15,7 +16,9 @@ from models.contributions import Contributions
 from models.graph_input import VECTORS
 from models.manifest import Manifest
 from models.missing import without_state
+from models.policy import Policy
 from models.reasons import Reasons
+from models.rules import Rules
 from models.serving import Serving, decode_serving
 from models.session import open_session
 from monitoring.profile import Profile
@@ -26,7 +29,7 @@ _DAY_MS = 86_400_000
 
 
 class Scorer:
-    """One loaded model. Immutable; its methods may be called from any thread.
+    """One loaded model and the policy it decides under. Immutable; its methods may be called from any thread.
 
     Scores do not depend on how rows are batched: a row gets the same bits alone and among hundreds.
 
@@ -74,6 +77,19 @@ class Scorer:
         session = self._small if tier is Tier.SMALL else self._full
         logit: NDArray[np.float32] = session.run(["logit"], {VECTORS: vectors})[0]
         return self._calibration[tier].probability(logit[:, 0].astype(np.float64))
+
+    @property
+    def rules(self) -> Rules:
+        """Lists and limits of the policy that decides."""
+        return self._policy.rules
+
+    def under(self, policy: Policy) -> "Scorer":
+        """Return the same loaded model, deciding under another policy."""
+        if policy == self._policy:
+            return self
+        found = copy(self)
+        found._policy, found.policy_version = policy, policy.version  # noqa: SLF001 - of this very class
+        return found
 
     def decide(self, probabilities: NDArray[np.float64], tier: Tier) -> list[Outcome]:
         """Return the outcome of each probability under the policy of `tier`."""

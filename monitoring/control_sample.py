@@ -56,8 +56,14 @@ def sampled(transaction_ids: Sequence[str], probabilities: NDArray[np.float64], 
     if scale <= 0.0:
         return Drawn(np.zeros(len(transaction_ids), np.bool_), np.zeros(len(transaction_ids)))
     pi = np.clip(scale * np.sqrt(probabilities), LEAST, MOST)
-    drawn = b"".join(blake2b(name.encode(), digest_size=8, key=seed).digest() for name in transaction_ids)
-    return Drawn(np.frombuffer(drawn, "<u8") / _WHOLE < pi, pi)
+    return Drawn(uniform(transaction_ids, seed) < pi, pi)
+
+
+def uniform(names: Sequence[str], seed: bytes) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for each name: as good as random, and always the same for a name and a seed of at most 64 bytes."""
+    digests = b"".join(blake2b(name.encode(), digest_size=8, key=seed).digest() for name in names)
+    found: NDArray[np.float64] = np.frombuffer(digests, "<u8") / _WHOLE
+    return found
 
 
 def control_recall(pi: NDArray[np.float64], is_alert: NDArray[np.bool_], is_fraud: NDArray[np.bool_]) -> Recall | None:

@@ -6,6 +6,20 @@ from typing import Literal
 import msgspec
 
 
+class VariantCount(msgspec.Struct, frozen=True):
+    """First answers of one model in one part, cumulative since the worker's start."""
+
+    variant: str
+    """`champion` or `challenger`: it decided; `shadow`: it was only asked, beside the model that decided."""
+    model: str
+    """`name@version`."""
+    n: int
+    n_alerts: int
+    """Reviewed or declined; in the shadow: what it would have."""
+    n_not_full: int
+    """Answered in another tier than `full`."""
+
+
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """One worker as it is now. Counters are cumulative since its start; times are UTC, ms since the epoch, on its clock."""
 
@@ -43,3 +57,6 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """The watchdog's finding, or why nothing is consumed, in one sentence; empty: none."""
     metrics: str
     """`http://host:port` of `/metrics` and `/healthz`."""
+    challenger: str = ""
+    """`name@version` of the model on trial; empty: none is loaded."""
+    variants: tuple[VariantCount, ...] = ()

@@ -20,6 +20,8 @@ from domain.errors import CardNumberRejected, InvalidRecord, MalformedRecord, Un
 AGAIN: Final = ("pending", "applied", "repeated", "restated")
 """What became of a transaction that came again after its answer: nothing yet, for the outage goes on; it was applied and the
 answer stands; the recorded answer was sent again; the answer is another one now."""
+VARIANTS: Final = ("champion", "challenger", "shadow")
+"""Who answers, and who is only asked."""
 STAGES: Final = ("decode", "observe", "fold", "score", "decide", "publish")
 """The way of a transaction; each stage is timed per chunk."""
 _ERRORS: Final = tuple(error.__name__ for error in (MalformedRecord, InvalidRecord, CardNumberRejected, UnknownTransaction))
@@ -115,6 +117,14 @@ class Metrics:
         flags = Counter("weir_flags", "Answers that carry a flag (late, future, ...).", ["flag"], registry=registry)
         self.flags = {flag: flags.labels(flag.value) for flag in Flag}
         """Flag -> counter."""
+        answers = Counter(
+            "weir_variant_answers", "First answers by who gave them, or was only asked (shadow).", ["variant"], registry=registry
+        )
+        self.variant_answers = {variant: answers.labels(variant) for variant in VARIANTS}
+        """One of VARIANTS -> counter."""
+        alerts = Counter("weir_variant_alerts", "Alerts among them; of the shadow: what would be one.", ["variant"], registry=registry)
+        self.variant_alerts = {variant: alerts.labels(variant) for variant in VARIANTS}
+        """One of VARIANTS -> counter."""
         again = Counter("weir_again", "Transactions that came again after their answer, by what became of it.", ["how"], registry=registry)
         self.again = {how: again.labels(how) for how in AGAIN}
         """One of AGAIN -> counter."""
@@ -162,6 +172,10 @@ class Metrics:
         self._unmarked = Gauge(
             "weir_markers_missing", "Assigned partitions with commits whose position marker Redis does not have.", registry=registry
         )
+        self._swaps = Total("weir_model_swaps", "Changes of who answers: models, policies, rollouts.", registry)
+        self._refused = Total("weir_bundles_refused", "Models and policies of the registry that were refused.", registry)
+        self._shedding = Gauge("weir_shedding", "1 while the small model answers because time is short.", registry=registry)
+        self._sheddings = Total("weir_sheddings", "Times that the small model took over, the present one included.", registry)
         self._emptied = Gauge("weir_redis_emptied", "1 while nothing is consumed because Redis was emptied.", registry=registry)
 
     def set_journal(self, *, n_written: int, n_conflicts: int, n_forced: int, n_broken: int, fullness: float) -> None:
@@ -184,6 +198,13 @@ class Metrics:
         self._lost.set(n_lost)
         self._unmarked.set(n_unmarked)
         self._emptied.set(is_emptied)
+
+    def set_lineup(self, *, n_swaps: int, n_refused: int, is_shedding: bool, n_sheddings: int) -> None:
+        """Show who answers: changes, refusals, and whether the small model does."""
+        self._swaps.set(n_swaps)
+        self._refused.set(n_refused)
+        self._shedding.set(is_shedding)
+        self._sheddings.set(n_sheddings)
 
     def set_lags(self, lags: Mapping[tuple[str, int], int]) -> None:
         """Show the lag in records of the partitions assigned now, (topic, partition) -> records, and of no other."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -11,20 +11,17 @@ import structlog
 
 from domain.decision import Tier
 from domain.errors import Unavailable
-from models.scorer import Scorer
-from monitoring.counters import Counters
-from monitoring.fleet import WorkerState
+from monitoring.fleet import VariantCount, WorkerState
 from monitoring.metrics import Metrics, count_of
-from monitoring.packed import Counts, pack
+from service.model_counts import ModelCounts
 from service.redis_fleet import FleetStorage
 from service.times import now_ms
+from stream.lineup import Lineup, Scorer, model_of
 from stream.scored import Scored
 
 _EVERY_S: Final = 1.0
-#: Counters packed in one turn of the event loop: transactions wait no longer than a millisecond for it.
-_PACKED_AT_ONCE: Final = 10
-#: Minutes to be forgotten that are remembered through an outage; beyond it Redis forgets them by itself.
-_MOST_GONE: Final = 10_000
+#: Models whose counters are kept; a rollback goes on counting where it was.
+_MOST_MODELS: Final = 4
 
 log = structlog.get_logger("weir.heartbeat")
 
@@ -55,38 +52,70 @@ class Heartbeat:
         worker: Id of this process.
     """
 
-    def __init__(self, storage: FleetStorage, scorer: Scorer, metrics: Metrics, look: Callable[[], Surroundings]) -> None:
+    def __init__(self, storage: FleetStorage, lineup: Lineup, metrics: Metrics, look: Callable[[], Surroundings]) -> None:
         """Prepare.
 
         Args:
             storage: Of the fleet.
-            scorer: What answers.
+            lineup: Who answers at first.
             metrics: Of this worker: labels, dead letters, flags and latencies are read from them.
             look: Looks at the surroundings.
         """
         self.worker = uuid4().hex[:8]
         self._storage = storage
-        self._scorer = scorer
+        self._counts: OrderedDict[str, ModelCounts] = OrderedDict()
+        """`name@version` -> its counters; the ones that answer last are at the end."""
+        self._left: list[ModelCounts] = []
+        """Their last is still to be told."""
+        self._forgotten: set[str] = set()
+        self._variants: Counter[tuple[str, str, str]] = Counter()
+        """(variant, model, what) -> rows."""
+        self._lineup = lineup
         self._metrics = metrics
         self._look = look
-        self._counters = Counters(scorer.profile, f"{scorer.name}@{scorer.version}")
         self._started_ms = now_ms()
         self._event_ms = 0
         self._decisions: Counter[str] = Counter()
-        self._minutes: dict[int, bytes] = {}
-        """Not told yet."""
-        self._hours: dict[int, bytes] = {}
-        self._unpacked: deque[tuple[dict[int, bytes], int, Counts]] = deque()
-        self._gone_minutes: deque[int] = deque(maxlen=_MOST_GONE)
-        self._gone_hours: deque[int] = deque(maxlen=_MOST_GONE)
+        self.adopt(lineup)
+
+    def adopt(self, lineup: Lineup) -> None:
+        """Make ready to count what a lineup answers; call it before that does. May be called from a thread: it takes milliseconds."""
+        for scorer in (lineup.champion, lineup.challenger):
+            if scorer is not None:
+                self._begin(model_of(scorer), scorer)
+        while len(self._counts) > _MOST_MODELS:
+            model, counts = self._counts.popitem(last=False)
+            self._forgotten.add(model)
+            self._left.append(counts)
+        self._lineup = lineup
+
+    def _begin(self, model: str, scorer: Scorer) -> None:
+        if model not in self._counts:
+            # What was told under the worker's name must not be told anew from nothing.
+            worker = uuid4().hex[:8] if model in self._forgotten else self.worker
+            self._counts[model] = ModelCounts(worker, model, scorer.profile)
+        self._counts.move_to_end(model)
 
     def count(self, scored: Scored) -> None:
         """Count first answers; degraded ones only as decisions: their features are not what they seem."""
-        tier = scored.tier
-        self._decisions.update({f"{outcome}:{tier}": n for outcome, n in Counter(scored.outcomes).items()})
+        tier, outcomes, (variant, model) = scored.tier, Counter(scored.outcomes), (scored.variant, scored.model)
+        self._decisions.update({f"{outcome}:{tier}": n for outcome, n in outcomes.items()})
+        n = len(scored.outcomes)
+        self._count_variant(variant, model, n, n - outcomes["approve"], 0 if tier is Tier.FULL else n)
+        if scored.shadow is not None:
+            self._count_variant("shadow", scored.shadow.model, scored.shadow.n, scored.shadow.n_alerts, 0)
         self._event_ms = max(self._event_ms, int(scored.time_ms.max()))
-        if tier is not Tier.DEGRADED:
-            self._counters.count(scored.vectors, scored.probabilities, scored.time_ms, scored.outcomes)
+        counts = self._counts.get(model)
+        if tier is not Tier.DEGRADED and counts is not None:
+            counts.count(scored)
+
+    def _count_variant(self, variant: str, model: str, n: int, n_alerts: int, n_not_full: int) -> None:
+        counted, metrics = self._variants, self._metrics
+        counted[variant, model, "n"] += n
+        counted[variant, model, "n_alerts"] += n_alerts
+        counted[variant, model, "n_not_full"] += n_not_full
+        metrics.variant_answers[variant].inc(n)
+        metrics.variant_alerts[variant].inc(n_alerts)
 
     async def run(self) -> None:
         """Tell the fleet every second until cancelled; Redis being away only delays it."""
@@ -108,17 +137,12 @@ class Heartbeat:
         Raises:
             Unavailable: Redis does not answer; the next beat tells it.
         """
-        await self._take()
-        model, at_ms = self._counters.model, now_ms()
-        gone_minutes, gone_hours = list(self._gone_minutes), list(self._gone_hours)
-        if self._minutes or gone_minutes:
-            await self._storage.put_minutes(self.worker, model, self._minutes, now_ms=at_ms, gone=gone_minutes)
-            self._minutes.clear()
-            self._gone_minutes.clear()
-        if self._hours or gone_hours:
-            await self._storage.put_hours(self.worker, model, self._hours, now_ms=at_ms, gone=gone_hours)
-            self._hours.clear()
-            self._gone_hours.clear()
+        at_ms = now_ms()
+        for counts in list(self._counts.values()):
+            await counts.tell(self._storage, at_ms)
+        while self._left:
+            await self._left[0].tell(self._storage, at_ms)
+            self._left.pop(0)
         await self._storage.put_state(self._state(at_ms))
 
     async def close(self) -> None:
@@ -129,30 +153,18 @@ class Heartbeat:
         except Unavailable as error:
             log.warning("unavailable", what="the fleet's counters", reason=str(error))
 
-    async def _take(self) -> None:
-        changes = self._counters.take()
-        for gone, waiting, place in (
-            (changes.gone_minutes, self._minutes, self._gone_minutes), (changes.gone_hours, self._hours, self._gone_hours),
-        ):  # fmt: skip
-            place.extend(gone)
-            for span in gone:
-                waiting.pop(span, None)
-        self._unpacked += [(self._hours, hour, counts) for hour, counts in changes.hours.items()]
-        self._unpacked += [(self._minutes, minute, counts) for minute, counts in changes.minutes.items()]
-        while self._unpacked:  # what is left when this is cancelled is packed by the last beat
-            if len(self._unpacked) % _PACKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            waiting, span, counts = self._unpacked.popleft()
-            waiting[span] = pack(counts)
-
     def _state(self, at_ms: int) -> WorkerState:
-        scorer, metrics, around = self._scorer, self._metrics, self._look()
+        (scorer, challenger, *_), metrics, around = self._lineup, self._metrics, self._look()
         return WorkerState(
-            worker=self.worker, at_ms=at_ms, started_ms=self._started_ms, model=self._counters.model, spec=scorer.spec,
+            worker=self.worker, at_ms=at_ms, started_ms=self._started_ms, model=model_of(scorer), spec=scorer.spec,
             policy=scorer.policy_version, partitions=around.partitions, lag=around.lag, event_ms=self._event_ms,
             transactions=self._decisions.total(), labels=count_of(metrics.labels), decisions=self._decisions,
             flags={flag.value: n for flag, counter in metrics.flags.items() if (n := count_of(counter))},
             dead_letters=sum(map(count_of, metrics.dead_letters.values())), latency_edges_s=metrics.latency.edges,
             latency_counts=metrics.latency.counts(), redis="outage" if around.is_outage else "ok", problem=around.problem,
-            metrics=around.address,
+            metrics=around.address, challenger="" if challenger is None else model_of(challenger),
+            variants=tuple(
+                VariantCount(variant, model, *(self._variants[variant, model, what] for what in ("n", "n_alerts", "n_not_full")))
+                for variant, model, what in self._variants if what == "n"
+            ),
         )  # fmt: skip

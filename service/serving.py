@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
+import msgspec
+
 from domain.errors import Unavailable
+from domain.model_event import ModelEvent
 from features import redis_parked
 from features.currency import Rates
 from features.index_budget import IndexBudget
@@ -17,9 +20,10 @@ from features.redis_log import RedisLog, library
 from features.redis_markers import RedisMarkers
 from features.redis_wire import Wire
 from features.store import FeatureStore
-from models.scorer import Scorer
 from monitoring.metrics import Metrics
 from service.heartbeat import Heartbeat, Surroundings
+from service.lineup_loading import Opened
+from service.model_watch import ModelWatch
 from service.redis_fleet import FleetStorage
 from service.settings import Settings
 from service.wiring import COMMIT_EVERY_S, kafka_connection, keys_of, redis_client, require_redis
@@ -27,14 +31,16 @@ from stream.control import Control
 from stream.gate import Gate
 from stream.journal import Journal
 from stream.label_pipeline import LabelPipeline
+from stream.lineup import Lineup, model_of
 from stream.outage import Outage
 from stream.parked_labels import ParkedLabels
-from stream.pipeline import OutputTopics, TransactionPipeline
+from stream.pipeline import TransactionPipeline
 from stream.positions import Positions
 from stream.publisher import Publisher
-from stream.records import Committed, TopicPartition
+from stream.records import Committed, Message, TopicPartition
+from stream.shedding import Shedding
 from stream.sources import Sources
-from stream.topics import ALERTS, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD
+from stream.topics import ALERTS, CONTROL, FEATURE_ROWS, LABELS, LABELS_DEAD, SCORES, TRANSACTIONS, TRANSACTIONS_DEAD, OutputTopics
 from stream.worker import Insight, Lags, Pipelines
 
 _HOLD_EVERY_S = 0.5
@@ -42,7 +48,7 @@ _MARK_IDLE_ROUNDS = 4
 
 
 def pipelines_of(
-    settings: Settings, scorer: Scorer, rates: Rates, metrics: Metrics
+    settings: Settings, models: Opened, rates: Rates, metrics: Metrics
 ) -> Callable[[], AbstractAsyncContextManager[Pipelines]]:
     """Return what makes the pipelines inside the worker's event loop and closes them after it has drained."""
 
@@ -58,7 +64,7 @@ def pipelines_of(
                 else:
                     metrics.redis.observe(seconds)
 
-            serving = Serving(settings, scorer, rates, metrics, await open_wire(client, on_call=count_call))
+            serving = Serving(settings, models, rates, metrics, await open_wire(client, on_call=count_call))
             yield serving.pipelines()
             await serving.close()
         finally:
@@ -70,9 +76,8 @@ def pipelines_of(
 class Serving:
     """The parts of one worker."""
 
-    def __init__(self, settings: Settings, scorer: Scorer, rates: Rates, metrics: Metrics, wire: Wire) -> None:
+    def __init__(self, settings: Settings, models: Opened, rates: Rates, metrics: Metrics, wire: Wire) -> None:
         self._settings = settings
-        self._scorer = scorer
         self._rates = rates
         self._metrics = metrics
         self._connection = kafka_connection(settings)
@@ -93,25 +98,33 @@ class Serving:
         self._journal = Journal(RedisJournal(self._fence, self._keys, settings.kafka.group), lambda: asyncio.sleep(COMMIT_EVERY_S / 4))
         self._positions = self._new_positions()
         self._insight: Insight | None = None
-        self._heartbeat = Heartbeat(FleetStorage(self._wire, settings.redis.prefix), scorer, metrics, self._look)
+        lineup = models.loaded.lineup
+        self._spec = lineup.champion.spec
+        self._heartbeat = Heartbeat(FleetStorage(self._wire, settings.redis.prefix), lineup, metrics, self._look)
+        self._models = ModelWatch(
+            models.registry, models.loader, models.loaded, worker=self._heartbeat.worker, poll_s=settings.model.poll_s
+        )  # fmt: skip
+        self._shedding = Shedding(settings.scoring.latency_budget_ms)
+        self._show_models(lineup)
         self._topics = OutputTopics(*(self._connection.topic(t) for t in (SCORES, ALERTS, FEATURE_ROWS, TRANSACTIONS_DEAD)))
         self._transactions = TransactionPipeline(
-            self._store, lambda: scorer, self._sources, rates, self._topics, metrics, past=self._positions,
+            self._store, lambda: self._models.lineup, self._sources, rates, self._topics, metrics, past=self._positions,
             vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
             control=Control(settings.scoring.control_scale, settings.scoring.release_control), on_scored=self._heartbeat.count,
+            shedding=self._shedding,
         )  # fmt: skip
         self._parked = redis_parked.RedisParked(self._fence, self._keys)
         self._waiting = self._new_waiting()
 
     def pipelines(self) -> Pipelines:
         """Return what the worker calls."""
-        labels = LabelPipeline(self._store, self._sources, self._scorer.spec, self._label_topics, self._metrics, self._parked)
+        labels = LabelPipeline(self._store, self._sources, self._spec, self._label_topics, self._metrics, self._parked)
         transactions, positions = self._transactions, self._positions
         return Pipelines(
             transactions.process, labels.process, on_assigned=self._assigned, before_commit=positions.before_commit,
             on_committed=self._committed, record=positions.record, gate=self._gate, seek=self._seek, beside=self._beside,
             outage=self._outage, degrade=lambda records: partial(transactions.degraded, records),
-            facts=lambda: {"model": f"{self._scorer.name}@{self._scorer.version}", "state": not positions.problem},
+            facts=lambda: {"model": self._models.model, "state": not positions.problem},
             refresh=self._refresh, published=transactions.published,
         )  # fmt: skip
 
@@ -127,6 +140,10 @@ class Serving:
         self._metrics.set_journal(
             n_written=journal.n_written, n_conflicts=journal.n_conflicts, n_forced=journal.n_forced, n_broken=journal.n_broken,
             fullness=journal.fullness,
+        )  # fmt: skip
+        models, shedding = self._models, self._shedding
+        self._metrics.set_lineup(
+            n_swaps=models.n_swaps, n_refused=models.n_refused, is_shedding=shedding.is_on, n_sheddings=shedding.n_times
         )  # fmt: skip
         self._metrics.set_outage(is_on=outage.is_on, n_outages=outage.n_outages, total_s=outage.total_s)
         self._metrics.set_states(
@@ -167,7 +184,7 @@ class Serving:
             await self._positions.before_commit({})
 
         return ParkedLabels(
-            self._parked, self._store, self._sources.registry, self._scorer.spec, self._label_topics, self._metrics,
+            self._parked, self._store, self._sources.registry, self._spec, self._label_topics, self._metrics,
             self._positions.horizon_ms, labels_topic=self._connection.topic(LABELS), replicated=replicated, gate=self._gate,
         )  # fmt: skip
 
@@ -190,8 +207,23 @@ class Serving:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._mark_idle(insight.lags))
             tasks.create_task(self._heartbeat.run())
+            tasks.create_task(self._models.run(self._adopt, partial(self._tell, publisher)))
             tasks.create_task(RedisIndexBudget(self._wire, self._keys.index_bytes, self._budget).run())
             tasks.create_task(self._waiting.run(publisher.publish))
+
+    async def _adopt(self, lineup: Lineup) -> None:
+        """Make ready for a lineup that answers from the next chunk on."""
+        await self._transactions.prepare(lineup)
+        await asyncio.to_thread(self._heartbeat.adopt, lineup)
+        self._show_models(lineup)
+
+    def _show_models(self, lineup: Lineup) -> None:
+        champion = lineup.champion
+        self._metrics.set_model(model=model_of(champion), spec=champion.spec, policy=champion.policy_version)
+
+    async def _tell(self, publisher: Publisher, event: ModelEvent) -> None:
+        topic = self._connection.topic(CONTROL)
+        await (await publisher.publish([Message(topic, event.id.encode(), msgspec.json.encode(event), None)]))
 
     async def _mark_idle(self, lags: Lags) -> None:
         n_rounds = 0

@@ -84,6 +84,9 @@ class ModelSettings(_Section, frozen=True):
             "empty = the file beside the registry, made on first use"
         ),
     ] = ""
+    poll_s: Annotated[
+        float, Meta(description="time between two looks at the registry, in s: a worker serves what it says within it", ge=0.05, le=3600)
+    ] = 1.0
     verify_key: Annotated[
         str, Meta(description="Ed25519 public key (PEM, or its one line): who has only this can verify models but not sign any")
     ] = ""
@@ -103,6 +106,10 @@ class ScoringSettings(_Section, frozen=True):
     on_outage: Annotated[
         Literal["degrade", "pause"], Meta(description="without Redis: answer without history (flag degraded), or wait")
     ] = "degrade"
+    latency_budget_ms: Annotated[
+        float,
+        Meta(description="age of a chunk's oldest transaction from which on the small model answers, in ms; 0 = never", ge=0, le=3_600_000),
+    ] = 0.0
     reasons_budget_ms: Annotated[
         float, Meta(description="time per chunk for exact reasons, in ms; beyond it the small model gives them", ge=0, le=60_000)
     ] = 20.0

@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.wiring import keys_of
 
 if TYPE_CHECKING:
-    from models.scorer import Scorer
+    from stream.lineup import Scorer
 
 _N = 100
 

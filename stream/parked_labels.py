@@ -14,9 +14,9 @@ from features.store import Credited
 from monitoring.metrics import Metrics
 from stream.gate import Gate
 from stream.label_pipeline import LabelAnswers
-from stream.pipeline import OutputTopics
 from stream.records import Message, TopicPartition
 from stream.sources import SourceRegistry
+from stream.topics import OutputTopics
 
 _EVERY_S: Final = 1.0
 _MOST_PER_ROUND: Final = 256

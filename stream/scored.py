@@ -6,11 +6,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.decision import Outcome, Tier
+from domain.decision import Outcome, Tier, Variant
+
+
+class ShadowCount(NamedTuple):
+    """What the other model would have decided about the same rows."""
+
+    model: str
+    """`name@version`."""
+    n: int
+    n_alerts: int
 
 
 class Scored(NamedTuple):
-    """First answers of a chunk, published now: no duplicates, nothing that was answered before a crash or in an outage."""
+    """First answers of a chunk by one model, published now: no duplicates, nothing that was answered before a crash or in an outage."""
 
     vectors: NDArray[np.float32]
     """(n, n_features); NaN = missing."""
@@ -23,6 +32,9 @@ class Scored(NamedTuple):
     """Of all of them."""
     model: str
     """`name@version`."""
+    variant: Variant = "champion"
+    shadow: ShadowCount | None = None
+    """None: no other model was asked."""
 
 
 OnScored = Callable[[Scored], None]

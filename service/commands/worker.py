@@ -22,9 +22,10 @@ def command(context: click.Context) -> None:
     from service import logs
     from service.clients import kafka_of
     from service.context import settings_of
+    from service.lineup_loading import open_lineup
     from service.serving import pipelines_of
     from service.warm import warm_up
-    from service.wiring import load_champion, rates_of, redis_client, worker_settings
+    from service.wiring import rates_of, redis_client, worker_settings
     from stream.worker import run
 
     settings = settings_of(context).settings
@@ -32,8 +33,9 @@ def command(context: click.Context) -> None:
     redis_client(settings)
     logs.configure()
     rates = rates_of(settings)
-    scorer = load_champion(settings)
-    warm_up(settings, rates, scorer)
+    models = open_lineup(settings)
+    for scorer in (models.loaded.lineup.champion, models.loaded.lineup.challenger):
+        if scorer is not None:
+            warm_up(settings, rates, scorer)
     metrics = Metrics()
-    metrics.set_model(model=f"{scorer.name}@{scorer.version}", spec=scorer.spec, policy=scorer.policy_version)
-    sys.exit(run(worker_settings(settings), pipelines_of(settings, scorer, rates, metrics), metrics))
+    sys.exit(run(worker_settings(settings), pipelines_of(settings, models, rates, metrics), metrics))

@@ -71,13 +71,13 @@ class Installation:
         assert not check or found.returncode == 0, f"weir {' '.join(arguments)}: {found.returncode}\n{found.stdout}\n{found.stderr}"
         return found
 
-    def start_worker(self, *, wait: bool = True) -> subprocess.Popen[bytes]:
+    def start_worker(self, *, wait: bool = True, **environment: str) -> subprocess.Popen[bytes]:
         """Start `weir worker`; each has a port of its own."""
         port = free_port()
         log = (self.folder / f"worker-{len(self._workers)}.log").open("ab")
         worker = subprocess.Popen(
             [sys.executable, "-m", "service", "--config", str(self.config), "worker"],
-            stdout=log, stderr=log, cwd=REPOSITORY, env=os.environ | {"WEIR_MONITORING_PORT": str(port)},
+            stdout=log, stderr=log, cwd=REPOSITORY, env=os.environ | {"WEIR_MONITORING_PORT": str(port)} | environment,
         )  # fmt: skip
         self._workers.append(worker)
         self._ports[worker.pid] = port

@@ -16,6 +16,7 @@ from monitoring.packed import HOUR_MS, MINUTE_MS, Counts, pack, unpack
 from monitoring.profile import Profile
 from service.heartbeat import Heartbeat, Surroundings
 from service.redis_fleet import FleetStorage
+from stream.lineup import Lineup
 from stream.scored import Scored
 from tests.integration.redis_nodes import Site
 
@@ -64,7 +65,7 @@ def heartbeat(storage: FleetStorage, **surroundings) -> Heartbeat:
     around = Surroundings(
         **{"partitions": [0], "lag": 0, "is_outage": False, "problem": "", "address": "http://127.0.0.1:1"} | surroundings
     )
-    return Heartbeat(storage, Tiny(), Metrics(), lambda: around)
+    return Heartbeat(storage, Lineup(Tiny()), Metrics(), lambda: around)
 
 
 def scored(n: int, *, at_ms: int = NOW_MS, tier: Tier = Tier.FULL) -> Scored:

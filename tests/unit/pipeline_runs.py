@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,12 +15,16 @@ from features.memory import MemoryLog
 from features.memory_parked import MemoryParked
 from features.spec import COLUMN, FeatureSettings, fingerprint
 from features.store import FeatureStore
+from models.rules import Rules
 from monitoring.metrics import Metrics
 from service.settings import ScoringSettings
 from stream.label_pipeline import LabelPipeline
-from stream.pipeline import OutputTopics, TransactionPipeline
+from stream.lineup import Lineup
+from stream.pipeline import TransactionPipeline
 from stream.records import Message, TopicPartition
 from stream.sources import Sources
+from stream.topics import OutputTopics
+from tests.consumed import Record
 
 TRANSACTIONS, LABELS = "transactions.v1", "labels.v1"
 TOPICS = OutputTopics("scores", "alerts", "features", "dead")
@@ -34,22 +37,10 @@ START_MS = 1_700_000_000_000
 N_PARTITIONS = 3
 
 
-class Record(NamedTuple):
-    """A consumed record."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple = ()
-
-
 class TinyScorer:
     """Scores by the amount and the card's count alone, so that answers differ and can be told in advance."""
 
-    name, spec, policy_version = "tiny", SPEC, "p1"
+    name, spec, policy_version, rules = "tiny", SPEC, "p1", Rules()
 
     def __init__(self, version: str = "1") -> None:
         self.version = version
@@ -98,11 +89,20 @@ class Run:
         self.metrics = Metrics()
         self.scorer = TinyScorer()
         self.transactions = TransactionPipeline(
-            self.store, lambda: self.scorer, self.sources, RATES, TOPICS, self.metrics, vector_share=vector_share,
+            self.store, lambda: self.lineup, self.sources, RATES, TOPICS, self.metrics, vector_share=vector_share,
             reasons_budget_ms=ScoringSettings().reasons_budget_ms, **options,
         )  # fmt: skip
         keys = Keys("weir:", SPEC)
         self.labels = LabelPipeline(self.store, self.sources, SPEC, LABEL_TOPICS, self.metrics, MemoryParked(self.log, keys))
+
+    @property
+    def scorer(self) -> TinyScorer:
+        """The champion."""
+        return self.lineup.champion
+
+    @scorer.setter
+    def scorer(self, champion: TinyScorer) -> None:
+        self.lineup = Lineup(champion)
 
     def __call__(self, *chunks: Sequence[Record]) -> list[list[Message]]:
         """Return the messages of each chunk, one chunk after the other."""

@@ -1,0 +1,124 @@
+"""Follows the registry while the worker serves: who answers changes between two chunks, with no restart."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from domain.errors import Unavailable, WeirError
+from domain.model_event import ModelEvent
+from models.registry import FileRegistry
+from service.lineup_loading import LineupLoader, Loaded, Refusal
+from service.model_words import changes, refused
+from service.times import now_ms
+from stream.lineup import Lineup, model_of
+
+#: What could not be followed is tried again, also if the registry says nothing new: a disk or a copy may need time.
+_AGAIN_S: Final = 30.0
+#: Chunks of the lineup before are on their way; nothing that they need is freed before.
+_RETIRE_S: Final = 10.0
+
+Adopt = Callable[[Lineup], Awaitable[None]]
+"""Makes ready for a lineup; raises Unavailable if that has to wait."""
+
+Tell = Callable[[ModelEvent], Awaitable[None]]
+"""Publishes an event; raises WeirError if it could not."""
+
+log = structlog.get_logger("weir.models")
+
+
+class ModelWatch:
+    """Holds the lineup in force, polls the registry and swaps. Belongs to one event loop.
+
+    Guarantee: a chunk asks once who answers it, and `lineup` changes by one assignment, so no chunk is answered by two
+    lineups. Loading and verifying happen in a thread; what fails changes nothing but the log, a metric and an event.
+
+    Attributes:
+        lineup: In force for the next chunk.
+        n_swaps: Changes of the lineup so far.
+        n_refused: Models and policies that the registry named and that were refused.
+    """
+
+    def __init__(self, registry: FileRegistry, loader: LineupLoader, loaded: Loaded, *, worker: str, poll_s: float) -> None:
+        """Prepare.
+
+        Args:
+            registry: Polled.
+            loader: Of this registry.
+            loaded: What it loaded first.
+            worker: Id of this process, for events.
+            poll_s: Time between two looks, in s.
+        """
+        self.lineup = loaded.lineup
+        self.n_swaps = 0
+        self.n_refused = 0
+        self._registry = registry
+        self._loader = loader
+        self._worker = worker
+        self._poll_s = poll_s
+        self._known: dict[Refusal, None] = {}
+        self._untold: list[ModelEvent] = []
+        self._stamp: tuple[int, ...] = ()
+        self._looked_s = 0.0
+        self._first = loaded.refusals
+
+    async def run(self, adopt: Adopt, tell: Tell) -> None:
+        """Follow the registry until cancelled."""
+        self._note(self._first)
+        while True:
+            try:
+                await self._follow(adopt)
+            except (OSError, Unavailable) as error:
+                log.warning("registry_not_followed", reason=str(error))
+                self._stamp = ()
+            await self._tell(tell)
+            await asyncio.sleep(self._poll_s)
+
+    async def _follow(self, adopt: Adopt) -> None:
+        stamp = await asyncio.to_thread(self._registry.stamp)
+        is_due = bool(self._known) and time.monotonic() - self._looked_s > _AGAIN_S
+        if stamp == self._stamp and not is_due:
+            return
+        self._looked_s = time.monotonic()
+        before = self.lineup
+        loaded = await asyncio.to_thread(self._loader.follow, before)
+        self._note(loaded.refusals)
+        if loaded.lineup != before:
+            await adopt(loaded.lineup)
+            self.lineup = loaded.lineup
+            self.n_swaps += 1
+            events = await asyncio.to_thread(self._registry.history)
+            for event in changes(before, loaded.lineup, events, worker=self._worker, at_ms=now_ms()):
+                log.info(event.event, model=event.model, policy=event.policy, sentence=event.sentence)
+                self._untold.append(event)
+            self._retire(loaded.lineup)
+        self._stamp = stamp
+
+    def _note(self, refusals: list[Refusal]) -> None:
+        """Tell of refusals, each once as long as it lasts."""
+        for refusal in refusals:
+            if refusal not in self._known:
+                self.n_refused += 1
+                log.error("bundle_refused", what=refusal.what, reason=refusal.reason)
+                self._untold.append(refused(refusal.what, refusal.reason, self.lineup, worker=self._worker, at_ms=now_ms()))
+        self._known = dict.fromkeys(refusals)
+
+    def _retire(self, lineup: Lineup) -> None:
+        """Free later, in a thread, what does not answer any more."""
+        asyncio.get_running_loop().call_later(_RETIRE_S, lambda: asyncio.ensure_future(asyncio.to_thread(self._loader.forget, lineup)))
+
+    async def _tell(self, tell: Tell) -> None:
+        while self._untold:
+            try:
+                await tell(self._untold[0])
+            except WeirError as error:
+                log.warning("event_not_told", reason=str(error))
+                return
+            self._untold.pop(0)
+
+    @property
+    def model(self) -> str:
+        """`name@version` of the champion."""
+        return model_of(self.lineup.champion)
