@@ -1,6 +1,6 @@
 """A bundle: a folder with a model and everything needed to serve and to trust it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -44,8 +44,8 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes], k
     return version_of(content)
 
 
-def verify_bundle(folder: Path, key: bytes) -> tuple[Manifest, str, dict[str, bytes]]:
-    """Return manifest, version and the bytes of the files that serving opens.
+def verify_bundle(folder: Path, key: bytes, *, also: Collection[str] = ()) -> tuple[Manifest, str, dict[str, bytes]]:
+    """Return manifest, version and the bytes of the files that serving opens, and of those named in `also`.
 
     The signature is verified before any other file is opened, and each file is read once: what was verified is what is used.
 
@@ -64,7 +64,7 @@ def verify_bundle(folder: Path, key: bytes) -> tuple[Manifest, str, dict[str, by
         data = _read(folder, name)
         if sha256(data).hexdigest() != digest:
             raise BundleRejected(f"{name} of the bundle {folder.name} was altered; restore the bundle or train again")
-        if name in _SERVED:
+        if name in _SERVED or name in also:
             served[name] = data
     return manifest, version_of(content), served
 

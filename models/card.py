@@ -15,10 +15,13 @@ def model_card(manifest: Manifest, sizes: dict[str, int]) -> str:
     window, options = manifest.window, manifest.options
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in manifest.member_weights.items())
     rows = [
-        f"| {name} | "
-        + " | ".join("" if (value := found.get(key)) is None else f"{value:.4f}" for key in ("average_precision", "roc_auc"))
-        + " |"
+        f"| {name} | " + " | ".join(_number(found.get(key)) for key in ("average_precision", "roc_auc")) + " |"
         for name, found in manifest.metrics.items()
+    ]
+    variants = [
+        f"| {name} | {found.n_bytes:,} | {found.n_bytes_compressed:,} | {_number(found.metrics['average_precision'])} | "
+        f"{found.n_flips:,} of {found.n_rows:,} |"
+        for name, found in manifest.variants.items()
     ]
     graphs = "; ".join(f"{name} {size / 1e6:.2f} MB" for name, size in sizes.items())
     limits = [f"| {tier} | {found.review:.6f} | {found.decline:.6f} |" for tier, found in sorted(manifest.policy.thresholds.items())]
@@ -48,6 +51,13 @@ def model_card(manifest: Manifest, sizes: dict[str, int]) -> str:
             "",
             f"Weights: {weights}. Graphs: {graphs}.",
             "",
+            "## Variants",
+            "| graph | bytes | compressed | average precision | decisions unlike the full graph's |",
+            "|---|---|---|---|---|",
+            *variants,
+            "",
+            "`weir models variants` measures how fast each is on a machine.",
+            "",
             "## Thresholds",
             f"Alerts {options.alert_rate:.2%}, of them declined {options.decline_share:.0%}, on the newest {options.threshold_days} days.",
             "",
@@ -61,6 +71,10 @@ def model_card(manifest: Manifest, sizes: dict[str, int]) -> str:
             "",
         ]
     )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _day(time_ms: int) -> str:

@@ -20,6 +20,7 @@ from models.dataset import Dataset, Window
 from models.ensemble import Ensemble
 from models.manifest import FORMAT, Manifest, TrainingWindow
 from models.missing import without_state
+from models.onnx_member import foreign_described
 from models.options import DAY_MS, TrainingOptions
 from models.parity import Parity, check_parity, reference_rows
 from models.policy import Policy, from_alert_rate
@@ -28,7 +29,7 @@ from models.session import run_in_blocks
 from models.small import SmallModel
 from models.stages import Stages
 from models.trees import Nodes, TreeMember, from_booster
-from models.variants import Live, build_variants
+from models.variants import Live, build_variants, small_variant
 from monitoring.profile import Profile
 
 _LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "scikit-learn", "xgboost-cpu")
@@ -104,6 +105,7 @@ class Fitted:
             slice_ = self.dataset.take(self.dataset.day >= self.start_day)
             live = Live(self.newest, scores[Tier.FULL], policy)
             variants, graphs = build_variants(self.calibrated.early, self.ensemble, slice_, live, self.options)
+            small = small_variant(self.small, self.calibrated.metrics["small"], scores[Tier.SMALL], live, parity[bundle.SMALL])
         manifest = Manifest(
             format=FORMAT,
             name=name,
@@ -119,7 +121,8 @@ class Fitted:
             metrics=self.calibrated.metrics,
             parity=parity,
             files={},
-            variants=variants,
+            variants={"small": small, **variants},
+            foreign=foreign_described(self.ensemble.members),
         )
         files = self._files(serving, profile) | graphs | {bundle.CARD: b""}
         files[bundle.CARD] = model_card(manifest, {name: len(files[name]) for name in (bundle.FULL, bundle.SMALL)}).encode()

@@ -1,18 +1,19 @@
 """Build an ONNX graph: one tree operator per member, everything else plain operators."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
 
 from features.spec import N_FEATURES
 from models.categories import CATEGORY_COLUMNS, CategoryTables
 from models.graph_input import VECTORS
 from models.trees import Nodes
 
-_OPSET: Final = 21
-_ML_OPSET: Final = 3
+OPSET: Final = 21
+ML_OPSET: Final = 3
 _IR_VERSION: Final = 10
 #: float32 values in the widest register there is (AVX-512).
 _LANES: Final = 16
@@ -121,6 +122,25 @@ class Graph:
         parts += [worth, self._columns(after, N_FEATURES)]
         return self.op("Concat", *parts, axis=1)
 
+    def insert(self, model: ModelProto, inputs: Mapping[str, str], output: str) -> str:
+        """Add the nodes of another model of the same opsets, under names of their own; return the name of its `output`.
+
+        Args:
+            model: Checked by `models.foreign_checks`: flat, standard operators only.
+            inputs: Its input -> what is fed.
+            output: The one wanted.
+        """
+        prefix = f"m{len(self._nodes)}_"
+        renamed = compose.add_prefix(model, prefix, inplace=False).graph
+        fed = {prefix + name: source for name, source in inputs.items()}
+        for node in renamed.node:
+            names = [fed.get(name, name) for name in node.input]
+            del node.input[:]
+            node.input.extend(names)
+            self._nodes.append(node)
+        self._constants.extend(renamed.initializer)
+        return fed.get(prefix + output, prefix + output)
+
     def finish(self, **outputs: str) -> bytes:
         """Return the serialised model whose outputs are float32 (n, any), by name."""
         for name, source in outputs.items():
@@ -132,7 +152,7 @@ class Graph:
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in outputs],
             self._constants,
         )
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
         model: ModelProto = helper.make_model(graph, opset_imports=opsets, producer_name="weir")
         model.ir_version = _IR_VERSION
         content: bytes = model.SerializeToString(deterministic=True)

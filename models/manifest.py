@@ -9,6 +9,7 @@ import msgspec
 from domain.decision import Tier
 from domain.errors import BundleRejected
 from models.calibration import Platt
+from models.foreign import Foreign
 from models.options import TrainingOptions
 from models.parity import Parity
 from models.policy import Policy
@@ -58,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """SHA-256 of every other file."""
     variants: Mapping[str, Variant] = {}
     """Compiled variants of the same members, each in a file of its own."""
+    foreign: Mapping[str, Foreign] = {}
+    """Members that were trained elsewhere."""
     graph: str = "full"
     """Which variant `model.onnx` is."""
 

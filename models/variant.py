@@ -12,6 +12,7 @@ from models.policy import Policy
 
 Name = Literal["pruned", "int8-leaf"]
 
+#: Those that can stand in for the full graph.
 VARIANTS: Final[tuple[Name, ...]] = ("pruned", "int8-leaf")
 
 
@@ -25,13 +26,13 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: Mapping[str, float | None]
     """On the calibration slice, by members fitted on the days before it."""
     calibration: Mapping[Tier, Platt]
-    """Of the tiers that it answers for: full and degraded."""
+    """Of the tiers that it answers for in place of the full graph; none for the small one, which is a tier itself."""
     policy: Policy
     """The same alert rate as the full graph's, by its own scores."""
     n_rows: int
     """Newest days before T."""
     n_flips: int
-    """Of these, the ones that it decides differently from the full graph at the full graph's thresholds."""
+    """Of these, the ones decided differently from the full graph, at its thresholds; the small one at those of its tier."""
     parity: Parity
 
 

@@ -17,7 +17,7 @@ from models.members import Member
 from models.metrics import measure
 from models.missing import without_state
 from models.options import TrainingOptions
-from models.parity import check_parity, reference_rows
+from models.parity import Parity, check_parity, reference_rows
 from models.policy import Policy, from_alert_rate
 from models.pruned import pruned
 from models.quantised import quantised
@@ -73,10 +73,25 @@ def build_variants(
         rows = reference_rows(slice_.vectors, [m.nodes() for m in ensemble.members.values() if isinstance(m, TreeMember)], options.seed + 2)
         tiers = [(calibration[tier], policy.thresholds[tier]) for tier in (Tier.FULL, Tier.DEGRADED)]
         parity = check_parity(rows, served.logit, partial(_logit, graph, options=options), tiers, file_of(name))
-        compressed = len(zlib.compress(graph, 6))
-        found[name] = Variant(len(graph), compressed, metrics, calibration, policy, len(flips), int(flips.sum()), parity)
+        found[name] = Variant(len(graph), _compressed(graph), metrics, calibration, policy, len(flips), int(flips.sum()), parity)
         graphs[file_of(name)] = graph
     return found, graphs
+
+
+def small_variant(
+    graph: bytes, metrics: Mapping[str, float | None], probability: NDArray[np.float64], live: Live, parity: Parity
+) -> Variant:
+    """Return what the bundle says of the distilled model, beside the variants.
+
+    Args:
+        graph: The small graph.
+        metrics: On the calibration slice.
+        probability: Its own, of the newest rows.
+        live: The full graph's decisions.
+        parity: Already proved.
+    """
+    flips = _severity(live.policy, probability, Tier.SMALL) != _severity(live.policy, live.probability)
+    return Variant(len(graph), _compressed(graph), metrics, {}, live.policy, len(flips), int(flips.sum()), parity)
 
 
 def _derived(ensemble: Ensemble, change: Callable[[Member], Member]) -> Ensemble:
@@ -97,8 +112,12 @@ def _policy(graph: bytes, calibration: Mapping[Tier, Platt], live: Live, options
     return Policy({**live.policy.thresholds, **own})
 
 
-def _severity(policy: Policy, probability: NDArray[np.float64]) -> NDArray[np.int64]:
-    limits = policy.thresholds[Tier.FULL]
+def _compressed(graph: bytes) -> int:
+    return len(zlib.compress(graph, 6))
+
+
+def _severity(policy: Policy, probability: NDArray[np.float64], tier: Tier = Tier.FULL) -> NDArray[np.int64]:
+    limits = policy.thresholds[tier]
     found: NDArray[np.int64] = (probability >= limits.review).astype(np.int64) + (probability >= limits.decline)
     return found
 

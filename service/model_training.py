@@ -14,6 +14,7 @@ from service.wiring import rates_of, registry_of, signing_key_of
 
 if TYPE_CHECKING:
     from models.fitted import Trained
+    from models.manifest import Manifest
     from models.members import Member
     from models.options import TrainingOptions
     from models.scorer import Scorer
@@ -67,14 +68,12 @@ def train_and_register(
         TrainingRefused: The history cannot carry a model.
         ModelError: The bundle is not fit to serve.
     """
-    from models.bundle import load_bundle, write_bundle
     from models.registry_history import CHAMPION
     from models.training import train
 
-    features, registry, key = settings.features.definition(), registry_of(settings), signing_key_of(settings)
     trained = train(
         history,
-        features=features,
+        features=settings.features.definition(),
         rates=rates_of(settings),
         options=options or options_of(settings),
         name=name,
@@ -83,11 +82,25 @@ def train_and_register(
         foreign=foreign or {},
         progress=progress,
     )
+    reference, scorer = register_bundle(trained.manifest, trained.files, settings)
+    return Registered(reference, registry_of(settings).aliases().get(CHAMPION) == reference, trained, _latency(scorer))
+
+
+def register_bundle(
+    manifest: "Manifest", files: Mapping[str, bytes], settings: Settings, *, who: str = "", why: str = ""
+) -> "tuple[str, Scorer]":
+    """Write a signed bundle, load it as a worker would, register it; return `name@version` and the loaded model.
+
+    Raises:
+        ModelError: The bundle is not fit to serve.
+    """
+    from models.bundle import load_bundle, write_bundle
+
+    key = signing_key_of(settings)
     with tempfile.TemporaryDirectory(prefix="weir-bundle-") as folder:
-        write_bundle(Path(folder), trained.manifest, trained.files, key)
-        scorer = load_bundle(Path(folder), key, fingerprint(features))
-        reference = registry.register(Path(folder))
-    return Registered(reference, registry.aliases().get(CHAMPION) == reference, trained, _latency(scorer))
+        write_bundle(Path(folder), manifest, files, key)
+        scorer = load_bundle(Path(folder), key, fingerprint(settings.features.definition()))
+        return registry_of(settings).register(Path(folder), who=who, why=why), scorer
 
 
 def _latency(scorer: "Scorer") -> dict[str, float]:

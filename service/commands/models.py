@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.add_member_command import add_member
 from service.authorship import authored
 from service.rollout_commands import canary, end, promote, rollback, shadow
 from service.times import format_time
@@ -182,7 +183,33 @@ def collect(context: click.Context, *, keep: int, dry_run: bool, who: str, why: 
         click.echo("no model is old and unused enough")
 
 
-for _command in (promote, rollback, shadow, canary, end, variants):
+@command.command(name="mirror")
+@click.argument("uri")
+@click.option("--experiment", default="weir", show_default=True, help="MLflow's experiment that the runs go to.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was added, and the aliases, as JSON.")
+@click.pass_context
+def mirror_models(context: click.Context, uri: str, *, experiment: str, as_json: bool) -> None:
+    """Show the registry in MLflow: bundles as runs and registered versions, aliases as they are here (an extra).
+
+    \b
+    Examples:
+      weir models mirror http://mlflow:5000
+      weir models mirror sqlite:///mlflow.db
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from service.context import settings_of
+    from service.mlflow_mirror import mirror
+    from service.wiring import registry_of
+
+    found = mirror(registry_of(settings_of(context).settings), uri, experiment=experiment)
+    if as_json:
+        _print_line(found._asdict())
+        return
+    for model in found.added:
+        click.echo(f"{model} added")
+    click.echo("aliases: " + (", ".join(f"{alias} {model}" for alias, model in found.aliases.items()) or "none"))
+
+
+for _command in (promote, rollback, shadow, canary, end, variants, add_member):
     command.add_command(_command)
 
 
@@ -204,3 +231,9 @@ def _print(value: object) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def _print_line(value: object) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.encode(value).decode())

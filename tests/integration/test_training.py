@@ -21,6 +21,7 @@ from service.model_training import Registered, train_and_register
 from service.settings import Settings, load
 from service.wiring import load_champion, rates_of
 from simulate.generate import generate
+from tests.unit.foreign_networks import FEATURES, network
 from tests.unit.models_synthetic import SMALL
 
 #: Two threads, as in production: what is learnt must not depend on which is faster.
@@ -140,6 +141,29 @@ def test_train_takes_members_by_name_and_other_choices_from_a_file(place: Path, 
     assert code == 0
     assert set(found["member_weights"]) == {"xgboost", "mlp"}
     assert set(found["variants"]) == {"pruned", "int8-leaf"}
+
+
+def test_a_network_joins_the_champion_and_its_variants_are_shown_and_registered(
+    place: Path, history: Path, registered: Registered, tmp_path: Path
+):
+    (tmp_path / "net.onnx").write_bytes(network())
+    (tmp_path / "net.toml").write_text(f"missing = 0.0\n[inputs]\nx = {json.dumps(FEATURES)}\n")
+
+    code, printed = run(
+        place, "models", "add-member", str(tmp_path / "net.onnx"), str(history), "--member", "net",
+        "--mapping", str(tmp_path / "net.toml"), "--json",
+    )  # fmt: skip
+    joined = json.loads(printed[printed.index("{") :])
+    shown = json.loads(run(place, "models", "variants", joined["model"], "--json")[1])
+    kept = json.loads(run(place, "models", "variants", joined["model"], "--register", "pruned", "--json")[1])
+
+    assert code == 0
+    assert "net" in joined["member_weights"]
+    assert joined["champion"] is False
+    assert [row["variant"] for row in shown["variants"]] == ["full", "small", "pruned", "int8-leaf"]
+    assert all(row["row_of_256_us"] > 0 and row["average_precision"] > 0 for row in shown["variants"])
+    assert kept["model"] not in (joined["model"], registered.reference)
+    assert "flips" in run(place, "models", "variants", kept["model"])[1]
 
 
 def test_train_says_what_is_missing_with_exit_code_2(place: Path, tmp_path: Path):
