@@ -58,6 +58,8 @@ class LineupLoader:
         self._chunk_size = chunk_size
         self._loaded: dict[str, Scorer] = {}
         """`name@version` -> under the policy of its bundle."""
+        self._serving: dict[str, Scorer] = {}
+        """The same under the policy in force: the same objects as long as nothing changes."""
         self._live: LivePolicy | None = None
 
     def first(self, champion: "Scorer") -> Loaded:
@@ -94,10 +96,15 @@ class LineupLoader:
         return self._assemble(state, champion, refusals)
 
     def forget(self, lineup: Lineup) -> None:
-        """Free what neither answers nor could be asked for at once: neither in the lineup nor an alias of the registry."""
+        """Free what neither answers nor is an alias of the registry; a rollback finds the model before still loaded.
+
+        Args:
+            lineup: In force.
+        """
         kept = {*self._registry.state().aliases.values(), model_of(lineup.champion)}
         for model in self._loaded.keys() - kept:
             del self._loaded[model]
+            self._serving.pop(model, None)
 
     def _assemble(self, state: State, champion: "Scorer", refusals: list[Refusal]) -> Loaded:
         rollout = state.rollout
@@ -107,7 +114,11 @@ class LineupLoader:
         return Loaded(_on_trial(self._under_policy(champion), self._under_policy(challenger), rollout), refusals)
 
     def _under_policy(self, scorer: "Scorer") -> "Scorer":
-        return scorer.under(effective(scorer.manifest.policy, self._live, model_of(scorer)))
+        model = model_of(scorer)
+        policy, served = effective(scorer.manifest.policy, self._live, model), self._serving.get(model)
+        if served is None or served.policy_version != policy.version:
+            served = self._serving[model] = scorer.under(policy)
+        return served
 
     def _get(self, model: str, refusals: list[Refusal]) -> "Scorer | None":
         from models.bundle import load_bundle

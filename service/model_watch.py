@@ -62,6 +62,7 @@ class ModelWatch:
         self._untold: list[ModelEvent] = []
         self._stamp: tuple[int, ...] = ()
         self._looked_s = 0.0
+        self._swapped_s: float | None = None
         self._first = loaded.refusals
 
     async def run(self, adopt: Adopt, tell: Tell) -> None:
@@ -70,6 +71,7 @@ class ModelWatch:
         while True:
             try:
                 await self._follow(adopt)
+                await self._retire()
             except (OSError, Unavailable) as error:
                 log.warning("registry_not_followed", reason=str(error))
                 self._stamp = ()
@@ -93,7 +95,7 @@ class ModelWatch:
             for event in changes(before, loaded.lineup, events, worker=self._worker, at_ms=now_ms()):
                 log.info(event.event, model=event.model, policy=event.policy, sentence=event.sentence)
                 self._untold.append(event)
-            self._retire(loaded.lineup)
+            self._swapped_s = time.monotonic()
         self._stamp = stamp
 
     def _note(self, refusals: list[Refusal]) -> None:
@@ -105,9 +107,11 @@ class ModelWatch:
                 self._untold.append(refused(refusal.what, refusal.reason, self.lineup, worker=self._worker, at_ms=now_ms()))
         self._known = dict.fromkeys(refusals)
 
-    def _retire(self, lineup: Lineup) -> None:
-        """Free later, in a thread, what does not answer any more."""
-        asyncio.get_running_loop().call_later(_RETIRE_S, lambda: asyncio.ensure_future(asyncio.to_thread(self._loader.forget, lineup)))
+    async def _retire(self) -> None:
+        """Free in a thread what has not answered for a while."""
+        if self._swapped_s is not None and time.monotonic() - self._swapped_s > _RETIRE_S:
+            self._swapped_s = None
+            await asyncio.to_thread(self._loader.forget, self.lineup)
 
     async def _tell(self, tell: Tell) -> None:
         while self._untold:
