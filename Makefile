@@ -27,7 +27,7 @@ DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
 
-.PHONY: help demo setup test fmt lint types arch unit integration e2e parity crash-matrix bench docs up down clean
+.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow crash-matrix bench docs up down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,10 @@ e2e: setup ## the whole service: crashes, restarts, rebalances
 
 parity: setup ## the features' three forms compared on twenty times the examples; nightly, like crash-matrix
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/parity
+
+mlflow: setup ## the mirror in a real MLflow on SQLite, which is installed beside .venv's packages (150 MB); nightly
+	@$(INSTALL) --upgrade --target $(VENV)/mlflow -r requirements/mlflow.txt
+	PYTHONPATH=$(VENV)/mlflow $(BIN)/pytest -q tests/extras/test_mlflow_mirror.py
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
 	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)

@@ -171,6 +171,11 @@ class Settings(_Section, frozen=True):
     embedded: EmbeddedSettings = EmbeddedSettings()
 
 
+def refuse_telemetry() -> None:
+    """Let optional libraries tell nobody about this installation; call it before they are imported."""
+    os.environ["DO_NOT_TRACK"] = "true"
+
+
 class Entry(NamedTuple):
     """One setting in force, as `weir config` shows it."""
 

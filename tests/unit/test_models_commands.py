@@ -3,6 +3,7 @@
 import getpass
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,15 @@ def test_gc_deletes_nothing_young_and_a_dry_run_deletes_nothing(installation: In
     assert installation.registry.names() == [one, two]
     assert json.loads(said(installation, "models", "gc", "--keep", "0", "--json")) == [two]
     assert installation.registry.names() == [one]
+
+
+def test_without_mlflow_the_mirror_says_how_to_install_it(installation: Installation, models, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+
+    found = installation.run("models", "mirror", "sqlite:///mlflow.db")
+
+    assert isinstance(found.exception, ConfigError)
+    assert "requirements/mlflow.txt" in str(found.exception)
 
 
 def test_a_change_between_the_look_and_the_promotion_is_noticed(installation: Installation, models, monkeypatch: pytest.MonkeyPatch):
