@@ -75,8 +75,7 @@ e2e: setup ## the whole service: crashes, restarts, rebalances
 parity: setup ## the features' three forms compared on twenty times the examples; nightly, like crash-matrix
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/parity
 
-mlflow: setup ## the mirror in a real MLflow on SQLite, which is installed beside .venv's packages (150 MB); nightly
-	@$(INSTALL) --upgrade --target $(VENV)/mlflow -r requirements/mlflow.txt
+mlflow: setup $(VENV)/.installed-mlflow ## the mirror in a real MLflow on SQLite, installed beside the others (150 MB); nightly
 	PYTHONPATH=$(VENV)/mlflow $(BIN)/pytest -q tests/extras/test_mlflow_mirror.py
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
@@ -117,6 +116,12 @@ $(RUN): $(MADE) $(RUN_LOCKS) $(DEV_LOCKS) pyproject.toml
 	@awk '/^[a-z]/ { wanted = /^($(BUILD_PACKAGES))==/ } wanted' $(DEV_LOCKS) > $(VENV)/build.txt
 	@$(INSTALL) -r $(VENV)/build.txt
 	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+# In a folder of its own: nothing else may come to need it.
+$(VENV)/.installed-mlflow: $(MADE) requirements/mlflow.txt
+	@echo "installing MLflow"
+	@$(INSTALL) --upgrade --target $(VENV)/mlflow -r requirements/mlflow.txt
 	@touch $@
 
 $(DEV): $(RUN) $(DEV_LOCKS)
