@@ -136,4 +136,39 @@ def calibration_start(dataset: Dataset, options: TrainingOptions) -> int:
         )
     if not frauds[: len(days) - n_days].any():
         raise TrainingRefused(f"no known fraud before the last {n_days} days, which calibrate; give an earlier --from")
-    return int(days[len(days) - n_days])
+    start = int(days[len(days) - n_days])
+    for rows, name in ((dataset.day < start, "before the calibration days"), (dataset.day >= start, "in the calibration days")):
+        if dataset.target[rows].all():
+            raise TrainingRefused(
+                f"all {int(rows.sum())} transactions {name} are known frauds: there is nothing to tell them from; "
+                "give a history with good transactions, too"
+            )
+    return start
+
+
+def late_frauds(history: pl.DataFrame, window: Window) -> int:
+    """Return how many frauds of the window became known only at or after the moment of training: they count as good."""
+    is_late = (history["is_fraud"] & (history["label_time_ms"] >= window.to_ms)).fill_null(value=False)
+    return int((is_late.to_numpy() & window.eligible(history)).sum())
+
+
+def require_eligible(history: pl.DataFrame, window: Window) -> None:
+    """Return if at least one row may train.
+
+    Raises:
+        TrainingRefused: None may; the sentence says whether time or labels are missing.
+    """
+    if window.eligible(history).any():
+        return
+    time = history["event_time_ms"]
+    inside = history.filter((time >= window.from_ms) & (time + window.maturity_ms < window.to_ms))
+    days = window.maturity_ms // DAY_MS
+    if inside.is_empty():
+        raise TrainingRefused(
+            f"of the {len(history)} transactions before the moment of training none inside the window is at least {days} days old; "
+            "give a longer history or an earlier --from"
+        )
+    raise TrainingRefused(
+        f"none of the {len(inside)} transactions inside the window has a label: is_fraud is empty; "
+        "say which were frauds (true) and which were not (false), see weir import --help"
+    )

@@ -12,7 +12,7 @@ from features.currency import Rates
 from features.offline import replay
 from features.spec import FeatureSettings
 from models.categories import CategoryTables
-from models.dataset import Dataset, Window, build, calibration_start
+from models.dataset import Dataset, Window, build, calibration_start, late_frauds, require_eligible
 from models.ensemble import Ensemble, compile_ensemble, compile_members, fit_members, fit_mixture
 from models.fitted import Calibrated, Fitted, Trained
 from models.hidden import hidden_columns
@@ -68,10 +68,16 @@ def train(
     window = Window.ending(history, from_ms=from_ms, to_ms=to_ms, maturity_days=features.maturity_days, days=options.days)
     past = history.filter(pl.col("event_time_ms") < window.to_ms)
     eligible, newest = window.eligible(past), window.newest(past, options.threshold_days)
-    if not eligible.any():
-        raise TrainingRefused(f"no transaction is at least {features.maturity_days} days old inside the window; give an earlier --from")
+    require_eligible(past, window)
     # Refuse before the long work: the frauds are counted without vectors.
-    calibration_start(build(past, np.empty((int(eligible.sum()), 0), np.float32), window), options)
+    try:
+        calibration_start(build(past, np.empty((int(eligible.sum()), 0), np.float32), window), options)
+    except TrainingRefused as error:
+        if not (n_late := late_frauds(past, window)):
+            raise
+        raise TrainingRefused(
+            f"{error}; {n_late} frauds became known only at or after the moment of training and count as good: give a later --to"
+        ) from error
     with stages.stage("replay"):
         kept = eligible | newest
         vectors = replay(past, features, rates, keep=kept, progress=lambda share: progress("replay", share))
