@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +20,7 @@ from features.spec import COLUMN
 from models.calibration import Platt, sigmoid
 from models.dataset import Dataset
 from models.options import TrainingOptions
+from models.xgboost_alone import xgboost
 
 _AMOUNT: Final = COLUMN["event_log_amount"]
 #: XGBoost's own default of its scikit-learn interface.

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 
 from models.graph import Graph
 from models.options import TrainingOptions
 from models.sample import Sample
 from models.trees import Nodes, booster_leaves, from_booster
+from models.xgboost_alone import xgboost
 
 #: The library's newer defaults of `base_score` and `max_bin` lose much average precision on rare frauds.
 _PARAMETERS = {

@@ -1,10 +1,10 @@
 """What each feature adds to a booster's log odds: exact tree SHAP values."""
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 
 from models.categories import CategoryTables
+from models.xgboost_alone import xgboost
 
 
 class Contributions:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 from sklearn.tree import ExtraTreeClassifier
 
@@ -13,6 +12,7 @@ from models.graph import Graph
 from models.options import TrainingOptions
 from models.sample import Sample
 from models.trees import Nodes, booster_leaves, from_booster, from_classifiers
+from models.xgboost_alone import xgboost
 
 _MAX_DEPTH: Final = 12
 _MIN_LEAF: Final = 2

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
 
 from models.categories import CategoryTables
 from models.graph import Graph
 from models.options import TrainingOptions
 from models.trees import from_booster
+from models.xgboost_alone import xgboost
 
 _PARAMETERS = {
     "objective": "binary:logistic",

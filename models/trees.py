@@ -74,7 +74,7 @@ class TreeMember(Protocol):
 
 def booster_leaves(booster: Any, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the node in which each row ends in each tree of an XGBoost booster, shape (n, trees)."""
-    import xgboost  # which takes a second: serving reads this module, too
+    from models.xgboost_alone import xgboost  # which takes half a second: serving reads this module, too
 
     found = booster.predict(xgboost.DMatrix(inputs, nthread=1), pred_leaf=True)
     return np.asarray(found).reshape(len(inputs), -1).astype(np.int64)

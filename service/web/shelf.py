@@ -59,7 +59,7 @@ class Shelf:
 
 def gain_shares(booster: bytes) -> dict[str, float]:
     """Return each feature's share of a booster's total gain; features that no tree asks for have 0."""
-    import xgboost
+    from models.xgboost_alone import xgboost
 
     gains = xgboost.Booster({"nthread": 1}, model_file=bytearray(booster)).get_score(importance_type="total_gain")
     values = np.zeros(len(FEATURES))
