@@ -6,16 +6,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
-from benchmarks.sibling import scorer_of, sibling_of
+from benchmarks.answer_check import Checked, check_answers
+from benchmarks.sibling import sibling_of
 from domain.decision import Score
 from features.feature_row import decode_row
-from service.wiring import registry_of, verifying_key_of
+from models.policy import LivePolicy
+from models.rules import ListRule, Rules
+from monitoring.control_sample import uniform
+from service.fleet_status import workers
+from service.wiring import policies_of, registry_of, signing_key_of
 from tests.e2e.installation import Installation, until
 
 POLL = {"WEIR_MODEL_POLL_S": "0.1"}
@@ -71,28 +76,15 @@ def events_of(site: Installation) -> list[dict]:
     return [json.loads(record.value) for record in site.records("control.v1")]
 
 
-def answers_by_place(site: Installation) -> dict[tuple[int, int], Score]:
-    """Return the answer of each transaction by its place; fail if there are two."""
-    found = {}
-    for record in site.records("scores.v1"):
-        score = msgspec.json.decode(record.value, type=Score)
-        assert score.source not in found
-        found[score.source] = score
-    return found
-
-
-def assert_each_is_the_named_models_answer(site: Installation, answers: dict[tuple[int, int], Score]) -> None:
-    """Compute every answer again from the logged vector."""
+def checked(site: Installation, scores: list[Score]) -> Checked:
+    """Compute every answer again from its logged vector."""
     rows = [decode_row(record.value) for record in site.records("features.v1")]
     vectors = {(row.partition, row.offset): np.frombuffer(row.vector, np.float32) for row in rows}
-    registry, key = registry_of(site.settings), verifying_key_of(site.settings)
-    for model in {score.model for score in answers.values()}:
-        scorer = scorer_of(registry, model, key)
-        mine = [score for score in answers.values() if score.model == model]
-        for tier in {score.tier for score in mine}:
-            places = [score for score in mine if score.tier == tier]
-            expected = scorer.score(np.stack([vectors[score.source] for score in places]), tier=tier)
-            assert [score.probability for score in places] == expected.tolist()
+    return check_answers(site.settings, scores, vectors)
+
+
+def scores_of(site: Installation) -> list[Score]:
+    return [msgspec.json.decode(record.value, type=Score) for record in site.records("scores.v1")]
 
 
 def test_models_are_swapped_under_load_and_no_answer_mixes_them(site, trained):
@@ -124,14 +116,9 @@ def test_models_are_swapped_under_load_and_no_answer_mixes_them(site, trained):
     sent = set(trained.history["transaction_id"][: stream.n_sent])
     site.until_answered(sent)
 
-    answers = answers_by_place(site)
-    assert len(answers) == stream.n_sent
-    assert {score.model for score in answers.values()} == {first, second, third}
-    assert_each_is_the_named_models_answer(site, answers)
-    for partition in {partition for partition, _ in answers}:
-        models = [answers[place].model for place in sorted(answers) if place[0] == partition]
-        swaps = [after for before, after in pairwise(models) if before != after]
-        assert swaps == [second, third, second, first][: len(swaps)]
+    found = checked(site, scores_of(site))
+    assert (found.n_answers, found.n_repeated, found.n_mixed) == (stream.n_sent, 0, 0)
+    assert {tuple(models) for models in found.sequences.values()} == {(first, second, third, second, first)}
     assert site.metrics(worker)["weir_model_swaps_total"] == 4
     events = {event["id"]: event for event in events_of(site)}
     assert events[f"bundle_refused:{altered}"]["event"] == "bundle_refused"
@@ -140,3 +127,73 @@ def test_models_are_swapped_under_load_and_no_answer_mixes_them(site, trained):
     assert [event["model"] for event in promoted] == [second, third, second, first]
     assert (promoted[0]["previous"], promoted[0]["who"], promoted[0]["why"]) == (first, "ann", "better on the last folds")
     assert site.stop(worker) == 0
+
+
+def test_a_rollout_and_a_live_policy_come_and_go_without_a_restart(site, trained):
+    registry = registry_of(site.settings)
+    first = registry.aliases()["champion"]
+    second = sibling_of(site.settings, "champion", slope=0.8)
+    blocked = sorted(set(trained.history["card_id"][:3_000]))[::5]
+    policy = LivePolicy(rules=Rules(lists=(ListRule(name="stolen-cards", field="card_id", values=tuple(blocked), outcome="decline"),)))
+    version = policies_of(site.settings).write(policy, signing_key_of(site.settings))
+    worker = site.start_worker(**POLL)
+    stream = Stream(site, trained.history)
+    changes = (
+        lambda: registry.shadow(second), lambda: registry.canary(second, 30.0), lambda: registry.set_policy(version),
+        registry.end_rollout, lambda: registry.set_policy(""),
+    )  # fmt: skip
+
+    with stream.flowing():
+        stream.until_more()
+        for n, change in enumerate(changes, start=1):
+            change()
+            until(lambda n=n: site.metrics(worker)["weir_model_swaps_total"] == n, "not followed: " + site.logs())
+            stream.until_more()
+    site.until_answered(set(trained.history["transaction_id"][: stream.n_sent]))
+
+    scores = scores_of(site)
+    found = checked(site, scores)
+    assert (found.n_answers, found.n_repeated, found.n_mixed) == (stream.n_sent, 0, 0)
+    started_ms = next(event.rollout.started_ms for event in registry.history() if event.event == "canary")
+    challenged = sorted({score.card_id for score in scores if score.variant == "challenger"})
+    assert len(challenged) > 20
+    assert (uniform(challenged, b"weir canary %d" % started_ms) < 0.3).all()
+    for score in scores:
+        assert (score.variant == "challenger") == (score.model == second)
+        assert score.shadow is None or score.shadow.model == (first if score.model == second else second)
+        assert score.rule is None or (score.rule, score.decision, score.card_id in blocked) == ("stolen-cards", "decline", True)
+    ruled = [score for score in scores if score.rule is not None]
+    assert {score.variant for score in ruled} == {"champion", "challenger"}
+    assert len({(score.model, score.policy) for score in scores}) == 4
+    assert_counted(site, scores)
+    assert_duplicates_say_what_was_said_first(site, trained, ruled[:40])
+    kinds = [event["event"] for event in events_of(site)]
+    assert sorted(kinds) == ["policy_changed"] * 2 + ["rollout_ended"] * 2 + ["rollout_started"] * 2
+    assert site.stop(worker) == 0
+
+
+def assert_counted(site: Installation, scores: list[Score]) -> None:
+    """Check what the worker tells the fleet about who answered."""
+    until(lambda: workers(site.settings)[0].transactions == len(scores), "not all is counted")
+    [state] = workers(site.settings)
+    counts = {(count.variant, count.model): (count.n, count.n_alerts, count.n_not_full) for count in state.variants}
+    for variant, model in {(score.variant, score.model) for score in scores}:
+        mine = [score for score in scores if (score.variant, score.model) == (variant, model)]
+        assert counts.pop((variant, model)) == (len(mine), sum(score.decision != "approve" for score in mine), 0)
+    shadows = [score.shadow.model for score in scores if score.shadow is not None]
+    assert {model: n for (_, model), (n, _, _) in counts.items()} == {model: shadows.count(model) for model in set(shadows)}
+    assert {variant for variant, _ in counts} == {"shadow"}
+
+
+def assert_duplicates_say_what_was_said_first(site: Installation, trained, scores: list[Score]) -> None:
+    """Send transactions again, when who answered them does not answer any more."""
+    n = site.n_records("scores.v1")
+    again = trained.history.filter(pl.col("transaction_id").is_in([score.transaction_id for score in scores]))
+    site.send_history(again, 0, len(again))
+    until(lambda: site.n_records("scores.v1") == n + len(scores), "duplicates stayed without an answer: " + site.logs())
+    given = site.answers()
+    for score in scores:
+        [duplicate] = [found for found in given[score.transaction_id] if found.source != score.source]
+        same = ("probability", "decision", "model", "variant", "policy", "rule", "tier")
+        assert {name: getattr(duplicate, name) for name in same} == {name: getattr(score, name) for name in same}
+        assert "duplicate" in duplicate.flags
