@@ -65,11 +65,11 @@ class Swaps:
             await asyncio.sleep(pause_s)
             await self._change(partial(self._registry.promote, self._models[i % 2]))
             if i == n_swaps // 2:
-                serving = self._serving()
+                serving = await asyncio.to_thread(self._serving)
                 await asyncio.to_thread(self._registry.promote, self._altered)
                 await asyncio.sleep(pause_s)
                 self.times_ms.append(now_ms())
-                self.n_refused += self._serving() == serving
+                self.n_refused += await asyncio.to_thread(self._serving) == serving
                 await asyncio.to_thread(self._registry.promote, serving)
         for _ in range(2):
             await asyncio.sleep(pause_s)
@@ -172,6 +172,7 @@ async def _measure(place: Stage, records: HistoryRecords, *, rate: int, n_swaps:
     near = np.zeros(len(asked_ms), np.bool_)
     for at_ms in swaps.times_ms:
         near |= np.abs(asked_ms - at_ms) < _AROUND_MS
+    registry_of(place.settings).promote(champion)  # the next run begins with it
     checked = check_answers(place.settings, answers.scores, answers.vectors)
     median = float(np.median(usual))
     return {

@@ -21,6 +21,8 @@ class ModelEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`name@version` that the event is about."""
     policy: str = ""
     """Version of the policy under which it decides now."""
+    live: str = ""
+    """Version of the live policy in the registry, which is a part of `policy`; empty: the bundle's own decides alone."""
     previous: str = ""
     """What was in force before: a model, or a policy."""
     mode: Literal["", "shadow", "canary"] = ""

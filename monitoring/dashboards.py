@@ -212,6 +212,33 @@ _STATES: Final = Row(
     ],
 )  # fmt: skip
 
+_SERVING: Final = Row(
+    "Who answers",
+    [
+        Panel(
+            "Answers by variant", "suffix:/s", [Query(_rate("weir_variant_answers_total", "variant"), "{{variant}}")],
+            "First answers by champion and challenger; shadow: what the other model was only asked.",
+        ),
+        Panel(
+            "Alerts by variant", "percentunit",
+            [Query(f"{_rate('weir_variant_alerts_total', 'variant')} / {_rate('weir_variant_answers_total', 'variant')}", "{{variant}}")],
+            "Share of the answers that are alerts; of the shadow: what would be.",
+        ),
+        Panel(
+            "Changes", "short",
+            [
+                Query("sum by (instance) (weir_model_swaps_total)", "changes {{instance}}"),
+                Query("sum by (instance) (weir_bundles_refused_total)", "refused {{instance}}"),
+            ],
+            "Models, policies and rollouts that were taken up, and those refused, since the worker's start.", alert="WeirBundleRefused",
+        ),
+        Panel(
+            "Small model", "short", [Query("weir_shedding", "{{instance}}")],
+            "1 while the small model answers because chunks begin later than the budget.", maximum=1, alert="WeirShedding",
+        ),
+    ],
+)  # fmt: skip
+
 _INCIDENTS: Final = Row(
     "What has changed",
     [
@@ -283,7 +310,7 @@ _QUALITY: Final = Row(
 DASHBOARDS: Final = (
     Dashboard("weir-stream", "weir: stream", "How the stream of transactions is answered.", [_WELL, _ANSWERS, _WORK, _LABELS, _PROCESSES]),
     Dashboard("weir-states", "weir: states", "Redis, the answer journal and the feature states.", [_REDIS, _JOURNAL, _STATES]),
-    Dashboard("weir-model", "weir: model", "What has changed, and how good the answers were.", [_INCIDENTS, _QUALITY]),
+    Dashboard("weir-model", "weir: model", "What has changed, and how good the answers were.", [_SERVING, _INCIDENTS, _QUALITY]),
 )
 """All of them."""
 

@@ -20,7 +20,10 @@ def changes(before: Lineup, after: Lineup, history: Sequence[Event], *, worker: 
 
     def event(kind: ModelEventName, model: str, sentence: str, causes: Sequence[EventName], **more: object) -> ModelEvent:
         cause = next((found for found in reversed(history) if found.event in causes), None)
-        fields = {"policy": after.champion.policy_version, "who": cause.who if cause else "", "why": cause.why if cause else ""} | more
+        fields = {
+            "policy": after.champion.policy_version, "live": history[-1].policy if history else "",
+            "who": cause.who if cause else "", "why": cause.why if cause else "",
+        } | more  # fmt: skip
         return ModelEvent(event=kind, id=kind, at_ms=at_ms, worker=worker, model=model, sentence=sentence, **fields)  # type: ignore[arg-type]  # of the fields above
 
     found = []

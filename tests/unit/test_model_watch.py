@@ -206,7 +206,7 @@ def test_a_live_policy_holds_for_every_model_and_its_thresholds_for_their_own(si
     assert watch.n_swaps == 2
     changed = site.told[-1]
     assert (changed.event, changed.policy, changed.who, changed.why) == ("policy_changed", champion.policy_version, "eve", "a list")
-    assert changed.previous == champion.manifest.policy.version
+    assert (changed.previous, changed.live) == (champion.manifest.policy.version, strict.version)
 
 
 def test_a_policy_that_was_altered_is_refused_and_the_one_in_force_stays(site):
