@@ -71,4 +71,4 @@ def _train(world: World, settings: Settings, progress: Callable[[str, float], No
         world.history, settings, to_ms=world.start_ms,
         progress=lambda stage, share: progress(f"training: {stage}", share),
     )  # fmt: skip
-    registry_of(settings).promote(found.reference)
+    registry_of(settings).promote(found.reference, who="weir demo", why="it fits the world that is played")

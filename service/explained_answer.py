@@ -17,6 +17,7 @@ from models.policy import Thresholds
 from monitoring.explanation import ExplainedFeature, Explanation, Threshold
 from monitoring.figures import duration, moment, share
 from service.explained_index import Indexed
+from service.policies import known_policies
 from service.settings import Settings
 from service.transaction_records import Fields, TransactionRecords, Vector, flags_of
 from service.wiring import registry_of, verifying_key_of
@@ -46,7 +47,7 @@ def explanation_of(
     transaction = records.transaction or (indexed.transaction(transaction_id) if indexed is not None else None)
     answer = _answer(score)
     model = _Model(None, "") if answer is None or not answer.model else _model(settings, answer.model)
-    thresholds = _thresholds(model.explainer, answer)
+    thresholds = _thresholds(settings, model.explainer, answer)
     vector = _vector_of(records, score)
     features, why_not = _features(settings, vector, model.explainer, answer)
     return Explanation(
@@ -98,11 +99,12 @@ def _opened(folder: Path, key: bytes) -> Explainer:
     return Explainer(folder, key)
 
 
-def _thresholds(explainer: Explainer | None, answer: Answer | None) -> Thresholds | None:
-    """Return the thresholds that decided, if the bundle's policy is the one that did."""
-    if explainer is None or answer is None or explainer.manifest.policy.version != answer.policy:
+def _thresholds(settings: Settings, explainer: Explainer | None, answer: Answer | None) -> Thresholds | None:
+    """Return the thresholds that decided, if the policy is the bundle's or one that was set."""
+    if explainer is None or answer is None:
         return None
-    return explainer.manifest.policy.thresholds.get(answer.tier)
+    policy = known_policies(settings).named(answer.policy, answer.model, explainer.manifest.policy)
+    return None if policy is None else policy.thresholds.get(answer.tier)
 
 
 def _vector_of(records: TransactionRecords, score: Fields | None) -> Vector | None:

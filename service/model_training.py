@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from features.spec import fingerprint
+from service.authorship import os_user
 from service.settings import Settings
 from service.wiring import rates_of, registry_of, signing_key_of
 
@@ -82,7 +83,8 @@ def train_and_register(
         foreign=foreign or {},
         progress=progress,
     )
-    reference, scorer = register_bundle(trained.manifest, trained.files, settings)
+    why = f"trained on {trained.manifest.window.n_rows:,} transactions"
+    reference, scorer = register_bundle(trained.manifest, trained.files, settings, who=os_user(), why=why)
     return Registered(reference, registry_of(settings).aliases().get(CHAMPION) == reference, trained, _latency(scorer))
 
 

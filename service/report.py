@@ -19,6 +19,7 @@ from monitoring.drift_windows import Window
 from monitoring.figures import moment, plural
 from monitoring.packed import HOUR_MS
 from monitoring.quality import QualityDay
+from service.policies import known_policies
 from service.quality_log import QualityLog
 from service.report_alerts import AlertStatistics, alert_statistics, lost_sentences
 from service.settings import Settings
@@ -102,7 +103,7 @@ def gather(settings: Settings, from_ms: int, to_ms: int, *, made_ms: int, on_pro
     """Return the report of the event times in `[from_ms, to_ms)`; nothing is written but in a temporary folder."""
     registry = registry_of(settings)
     shelf = Shelf(registry, verifying_key_of(settings))
-    views = ModelViews(registry, shelf, settings.model.registry)
+    views = ModelViews(registry, shelf, known_policies(settings), settings.model.registry)
     models = views.all([], made_ms)
     champion = _or_none(lambda: views.one(CHAMPION, [])) if models.champion else None
     on_progress(0.1)

@@ -209,6 +209,31 @@ class DriftRow(Answer, frozen=True):
     spark: Annotated[Sequence[float | None], Meta(description="PSI of the last 24 evaluations, oldest first")]
 
 
+class TogetherAnswer(Answer, frozen=True):
+    """All features at once: the archived vectors of 24 hours of event time against earlier ones. It is never an alarm by itself.
+
+    Features that follow the clock or grow for ever are left out. Intervals are of 95 %, for independent transactions. What is usual is
+    the most that one of the earlier days reaches against the others.
+    """
+
+    state: Annotated[State, Meta(description="never `alarm`")]
+    sentence: Sentence
+    advice: Annotated[str, Meta(description="what is missing and how it comes; empty: nothing")]
+    event_ms: Annotated[int, Meta(description="end of the 24 hours in event time: UTC, milliseconds since the epoch")] | None
+    n_recent: Annotated[int, Meta(description="vectors of the 24 hours that were looked at")]
+    n_earlier: Annotated[int, Meta(description="earlier vectors that were looked at")]
+    auc: Annotated[float, Meta(description="how well a classifier tells them apart: 0.5 = not at all, 1 = always")] | None
+    auc_low: float | None
+    auc_high: float | None
+    auc_usual: Annotated[float, Meta(description="null: there are fewer than two earlier days")] | None
+    told_by: Annotated[Sequence[str], Meta(description="features by which it tells, the strongest first")]
+    error_now: Annotated[float, Meta(description="mean squared reconstruction error, in variances of a feature")] | None
+    error_before: Annotated[float, Meta(description="that of earlier transactions")] | None
+    error_ratio_low: Annotated[float, Meta(description="of `error_now / error_before`")] | None
+    error_ratio_high: float | None
+    error_ratio_usual: Annotated[float, Meta(description="null: there are fewer than two earlier days")] | None
+
+
 class DriftAnswer(Answer, frozen=True):
     """What changed: every feature over one window of event time."""
 
@@ -225,6 +250,7 @@ class DriftAnswer(Answer, frozen=True):
     baseline_days_needed: int
     n_rows: Annotated[int, Meta(description="transactions in the window")]
     score: DriftRow | None
+    together: Annotated[TogetherAnswer | None, Meta(description="the same for every window; null: not looked at, as in a report")]
     features: Annotated[Sequence[DriftRow], Meta(description="the worst first, then by importance; those not judged last")]
     incidents: Annotated[Sequence[Incident], Meta(description="newest first")]
     models: Annotated[Sequence[ModelSpan], Meta(description="when which model began to serve, oldest first")]
@@ -329,12 +355,12 @@ class ModelAnswer(Answer, frozen=True):
 
     row: ModelRow
     spec: Annotated[str, Meta(description="fingerprint of the features")]
-    policy: Annotated[str, Meta(description="version of the thresholds")]
+    policy: Annotated[str, Meta(description="version of the policy in force for it")]
     base_currency: BaseCurrency
     calibration_from_ms: TimeMs
     metrics: Annotated[dict[str, dict[str, float | None]], Meta(description="ensemble, small and each member -> metric -> value")]
     weights: Annotated[dict[str, float], Meta(description="member -> weight in the ensemble")]
-    thresholds: Annotated[dict[str, Threshold], Meta(description="tier -> thresholds")]
+    thresholds: Annotated[dict[str, Threshold], Meta(description="tier -> thresholds in force")]
     importance: Annotated[Sequence[Importance], Meta(description="the 20 weightiest features")]
     libraries: dict[str, str]
     card: Annotated[str, Meta(description="the model card, Markdown source")]

@@ -15,6 +15,7 @@ from features.redis_wire import ReplyError
 from monitoring.drift_windows import Window
 from monitoring.explanation import Explanation
 from monitoring.web_metrics import WebMetrics
+from service.policies import known_policies
 from service.quality_log import QualityLog
 from service.redis_fleet import FleetStorage
 from service.settings import Settings
@@ -40,6 +41,7 @@ from service.web.quality import QualityView
 from service.web.rounds import every, pause, together
 from service.web.shelf import Shelf
 from service.web.status import status
+from service.web.together import TogetherView
 from service.web.watch import DriftWatch
 from service.webhook import Webhook
 from service.wiring import kafka_connection, rates_of, redis_client, registry_of, verifying_key_of
@@ -50,6 +52,8 @@ _MODELS_S: Final = 5.0
 _ALARMS_S: Final = 10.0
 _QUALITY_S: Final = 60.0
 _NO_ARCHIVE_S: Final = 5.0
+_TOGETHER_S: Final = 10.0
+"""Between two looks whether an hour is over."""
 _CONCEPT_EVERY: Final = 5
 """Rounds of quality between two looks at the concept: they read every alert of the archive."""
 _STUCK_MS: Final = 15_000
@@ -78,13 +82,15 @@ class Dashboard:
         self._alerts = LastAlerts()
         self._live = Live(self._alerts)
         self._shelf = Shelf(registry, verifying_key_of(settings))
-        self._models = ModelViews(registry, self._shelf, settings.model.registry)
+        self._policies = known_policies(settings)
+        self._models = ModelViews(registry, self._shelf, self._policies, settings.model.registry)
         self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
         self._quality = QualityView(self._quality_log, archive, currency)
         self._training = CandidateTraining(config=config, archive=archive, log=directory / "training.log")
         webhook = settings.monitoring.webhook_url
         self._webhook = Webhook(webhook, settings.monitoring.webhook_secret, directory / "webhooks.jsonl") if webhook else None
         self._watch = DriftWatch(self._shelf, directory, currency)
+        self._together = TogetherView(archive)
         self._alarms = Alarms(self._watch, self._listeners(), now_ms)
         self._last_drift: DriftAnswer | None = None
         self._last_models: ModelsAnswer | None = None
@@ -103,6 +109,7 @@ class Dashboard:
             every(_MODELS_S, self._read_models, stop),
             every(_ALARMS_S, self._pass_on, stop),
             self._quality_loop(stop),
+            every(_TOGETHER_S, self._read_together, stop),
         ]
         if self._settings.kafka.bootstrap:
             work.append(tail.run(stop))
@@ -134,7 +141,8 @@ class Dashboard:
 
     async def drift(self, window: Window) -> DriftAnswer:
         """See `Views`."""
-        return await self._watch.answer(window, now_ms())
+        answer = await self._watch.answer(window, now_ms())
+        return msgspec.structs.replace(answer, together=self._together.answer)
 
     async def drift_feature(self, feature: str, window: Window) -> DriftFeatureAnswer | None:
         """See `Views`."""
@@ -230,8 +238,9 @@ class Dashboard:
         self._threshold = None
         if champion is not None:
             with suppress(ModelError):
-                thresholds = (await asyncio.to_thread(self._shelf.get, champion)).manifest.policy.thresholds
-                self._threshold = thresholds[Tier.FULL].review
+                default = (await asyncio.to_thread(self._shelf.get, champion)).manifest.policy
+                policy = await asyncio.to_thread(self._policies.in_force, champion, default)
+                self._threshold = policy.thresholds[Tier.FULL].review
 
     async def _quality_loop(self, stop: asyncio.Event) -> None:
         """Read the archive every minute; look often whether there is one."""
@@ -253,6 +262,14 @@ class Dashboard:
                 archive = Path(self._settings.archive.directory)
                 await self._watch.judge_concept(archive, self._live.fleet.speaking(now_ms()), report.at_ms)
         self._n_quality += 1
+
+    async def _read_together(self) -> None:
+        if (found := self._watch.report) is None:
+            return
+        model, report = found
+        with suppress(ModelError):  # the view of drift says so
+            spec = (await asyncio.to_thread(self._shelf.get, model)).manifest.spec
+            await asyncio.to_thread(self._together.refresh, spec, report.now_hour, now_ms())
 
     async def _pass_on(self) -> None:
         self._metrics.set_untold(await self._alarms.pass_on())

@@ -9,6 +9,7 @@ from features.spec import FEATURES
 from models.registry import Entry, FileRegistry
 from models.registry_history import CHAMPION, Event
 from monitoring.explanation import Threshold
+from service.policies import Policies
 from service.registry_words import what_happened
 from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State
 from service.web.shelf import Shelf
@@ -20,16 +21,18 @@ _MEANING: Final = {feature.name: feature.meaning for feature in FEATURES}
 class ModelViews:
     """Reads the registry's folder; its methods take time: call them from a thread."""
 
-    def __init__(self, registry: FileRegistry, shelf: Shelf, where: str) -> None:
+    def __init__(self, registry: FileRegistry, shelf: Shelf, policies: Policies, where: str) -> None:
         """Prepare.
 
         Args:
             registry: Of the installation.
             shelf: For what a model's features are worth.
+            policies: For the thresholds in force.
             where: The registry's folder, as people know it.
         """
         self._registry = registry
         self._shelf = shelf
+        self._policies = policies
         self._where = where
 
     def champion(self) -> str | None:
@@ -79,12 +82,13 @@ class ModelViews:
         if entry is None:
             raise ModelError(f"the registry {self._where} no longer holds {name}")
         manifest = entry.manifest
+        policy = self._policies.in_force(name, manifest.policy)
         return ModelAnswer(
-            row=_row(entry, Counter(serving)[name]), spec=manifest.spec, policy=manifest.policy.version,
+            row=_row(entry, Counter(serving)[name]), spec=manifest.spec, policy=policy.version,
             base_currency=manifest.base_currency,
             calibration_from_ms=manifest.window.calibration_from_ms, metrics={m: dict(found) for m, found in manifest.metrics.items()},
             weights=dict(manifest.member_weights), thresholds={
-                tier.value: Threshold(review=limits.review, decline=limits.decline) for tier, limits in manifest.policy.thresholds.items()
+                tier.value: Threshold(review=limits.review, decline=limits.decline) for tier, limits in policy.thresholds.items()
             },
             importance=self._importance(name), libraries=dict(manifest.libraries), card=self._card(name),
             history=_events(event for event in reversed(self._registry.history()) if event.model == name),
@@ -122,7 +126,8 @@ def _judged(champion: str | None, n_workers: Counter[str], foreign: Sequence[str
         return "attention", f"Workers serve {', '.join(foreign)}, which this registry does not have: they use another one (model.registry)."
     n_serving = n_workers[champion]
     if n_serving < total:
-        return "attention", f"{champion} is the champion, but {total - n_serving} of {total} workers serve another model: restart them."
+        others = f"{total - n_serving} of {total} workers serve another model"
+        return "attention", f"{champion} is the champion, but {others}: they take it within seconds, or their logs say why they refuse it."
     return "well", f"{champion} is the champion, and {'the worker serves' if total == 1 else f'all {total} workers serve'} it."
 
 

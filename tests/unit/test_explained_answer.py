@@ -1,5 +1,7 @@
 """From records to an explanation: ranges, contributions, sentences, and what is said where something is missing."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from features.index import Entry, decode_labels, encode_entry, encode_label
 from features.spec import COLUMN, FEATURES, N_FEATURES, FeatureSettings, fingerprint
 from models.decision_path import Answer, decision_path
 from models.explainer import Explainer
-from models.policy import Thresholds
-from monitoring.explanation import ExplainedLabel, Source
+from models.policy import LivePolicy, Thresholds, effective
+from models.policy_store import PolicyStore
+from monitoring.explanation import ExplainedLabel, Source, Threshold
 from monitoring.profile import N_BINS, Profile
 from monitoring.usual_range import usual_ranges
 from service.explained_answer import explanation_of
@@ -180,6 +183,21 @@ def test_the_text_names_the_strongest_features_and_everything_that_is_missing(wo
 )
 def test_the_path_says_what_decided(answer, words):
     assert words in " ".join(decision_path(answer, Thresholds(0.2, 0.6)))
+
+
+def test_the_thresholds_of_a_policy_that_was_live_then_are_told(world):
+    settings, champion, registry = world
+    policy = LivePolicy({Tier.FULL: Thresholds(0.25, 0.75)}, champion)
+    registry.set_policy(known := PolicyStore(Path(settings.model.registry)).write(policy, KEY))
+    registry.set_policy("")
+    version = effective(Explainer(registry.resolve("champion"), KEY).manifest.policy, policy, champion).version
+    _, records, _, _ = _records(world)
+
+    found, _, _ = _explained(world, scores=[records.scores[0] | {"policy": version}])
+
+    assert known != version == found.policy
+    assert found.thresholds == Threshold(review=0.25, decline=0.75)
+    assert "threshold for decline (75.0 %): declined" in " ".join(found.decision_path)
 
 
 def test_usual_ranges_hold_19_of_20_and_old_profiles_give_deciles():

@@ -9,8 +9,11 @@ import jsonschema
 import msgspec
 import pytest
 
+from domain.decision import Tier
 from domain.errors import ConfigError
 from models.bundle import write_bundle
+from models.policy import LivePolicy, Thresholds, effective
+from models.policy_store import PolicyStore
 from service.web import openapi
 from service.web.app import build_app
 from service.web.dashboard import Dashboard
@@ -238,6 +241,20 @@ def test_any_bind_but_loopback_is_refused_with_the_reason(bind):
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_is_accepted(bind):
     require_loopback(bind)
+
+
+def test_a_model_is_shown_with_the_thresholds_in_force(tmp_path):
+    registry, champion = registry_of(tmp_path)
+    live = LivePolicy({Tier.FULL: Thresholds(0.4, 0.99)}, champion)
+    registry.set_policy(PolicyStore(tmp_path / "registry").write(live, KEY))
+    default = trained().manifest.policy
+
+    [found] = asked(tmp_path, f"/api/v1/models/{champion}")
+
+    answer = found.json()
+    assert answer["thresholds"]["full"] == {"review": 0.4, "decline": 0.99}
+    assert answer["thresholds"]["small"]["review"] == default.thresholds[Tier.SMALL].review
+    assert answer["policy"] == effective(default, live, champion).version
 
 
 def test_a_broken_bundle_beside_a_champion_is_told(tmp_path):
