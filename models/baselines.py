@@ -1,7 +1,8 @@
 """What the ensemble must beat: the amount alone, a plain logistic regression, XGBoost as it comes.
 
-They get the same rows and the same features; what the product adds (weights of late reports, rows without blocks, tuned
-parameters, calibration, the mean of several) they do not.
+They get the same features and as many rows as the members (all frauds, a sample of the good rows, odds corrected; on all rows
+XGBoost's defaults took four times as long and ranked worse). What the product adds (weights of late reports, rows without
+blocks, worth of categories, tuned parameters, calibration, the mean of several) they do not get.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,14 +50,10 @@ class AmountRule:
 
 
 class PlainLogistic:
-    """Logistic regression of scikit-learn on standardised vectors, the mean where one is missing; good rows sampled as for members."""
+    """Logistic regression of scikit-learn on standardised vectors, the mean where one is missing."""
 
     def __init__(self, dataset: Dataset, options: TrainingOptions) -> None:
-        good = np.flatnonzero(~dataset.target)
-        share = min(1.0, options.most_good_rows / max(len(good), 1))
-        chosen = np.random.default_rng(options.seed).choice(good, round(share * len(good)), replace=False)
-        rows = np.sort(np.concatenate([np.flatnonzero(dataset.target), chosen]))
-        self._shift = float(np.log(share))
+        rows, self._shift = _sampled(dataset, options)
         self._model = make_pipeline(
             SimpleImputer(keep_empty_features=True), StandardScaler(), LogisticRegression(max_iter=300, tol=1e-3)
         )  # fmt: skip
@@ -69,16 +66,18 @@ class PlainLogistic:
 
 
 class PlainXgboost:
-    """One XGBoost with the library's defaults, on all rows."""
+    """One XGBoost with the library's defaults."""
 
     def __init__(self, dataset: Dataset, options: TrainingOptions) -> None:
-        matrix = xgboost.QuantileDMatrix(dataset.vectors, dataset.target, nthread=1)
+        rows, self._shift = _sampled(dataset, options)
+        matrix = xgboost.QuantileDMatrix(dataset.vectors[rows], dataset.target[rows], nthread=1)
         parameters = {"objective": "binary:logistic", "seed": options.seed, "nthread": 1}
         self._booster = xgboost.train(parameters, matrix, _DEFAULT_ROUNDS)
 
     def probability(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the probability of fraud."""
-        return np.asarray(self._booster.inplace_predict(vectors), np.float64)
+        """Return the probability of fraud, sampling corrected."""
+        margin = self._booster.inplace_predict(vectors, predict_type="margin")
+        return sigmoid(np.asarray(margin, np.float64) + self._shift)
 
 
 #: The longest to fit comes first.
@@ -94,6 +93,14 @@ def fit_baselines(dataset: Dataset, options: TrainingOptions) -> dict[str, Basel
     with ThreadPoolExecutor(options.n_jobs) as threads:
         fitted = threads.map(lambda fit: fit(dataset, options), BASELINES.values())
         return dict(zip(BASELINES, fitted, strict=True))
+
+
+def _sampled(dataset: Dataset, options: TrainingOptions) -> tuple[NDArray[np.int64], float]:
+    """Return all frauds and at most `most_good_rows` good rows, and what to add to log odds that are learnt on them."""
+    good = np.flatnonzero(~dataset.target)
+    share = min(1.0, options.most_good_rows / max(len(good), 1))
+    chosen = np.random.default_rng(options.seed).choice(good, round(share * len(good)), replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(dataset.target), chosen])), float(np.log(share))
 
 
 def _log_amount(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from models.leakage import LeakageReport, changed_by_future, permuted_labels, su
 from models.options import DAY_MS, TrainingOptions
 from models.played import Played, play
 from models.prepared import Prepared, prepare
-from models.prequential import summaries
+from models.prequential import Progress, summaries
 
 TRAIN_DAYS: Final = (7, 14, 28, 56)
 DELAY_DAYS: Final = (1, 3, 7, 14)
@@ -24,7 +24,7 @@ DELAY_DAYS: Final = (1, 3, 7, 14)
 
 def learning_curve(
     history: pl.DataFrame, features: FeatureSettings, rates: Rates, plan: Plan, options: TrainingOptions,
-    days: Sequence[int] = TRAIN_DAYS,
+    days: Sequence[int] = TRAIN_DAYS, progress: Progress = lambda _stage, _share: None,
 ) -> list[CurvePoint]:  # fmt: skip
     """Return the ensemble with other lengths of training, on the plan's own test windows.
 
@@ -37,17 +37,23 @@ def learning_curve(
     plans = [_with_same_tests(plan, history, train_days=n) for n in days]
     fitting = [one for one in plans if min(one.starts_ms) >= earliest]
     folds = [fold for one in fitting for fold in folds_of(one, history)]
+    progress("learning curve", 0.0)
     prepared = _prepared(history, features, rates, plan, folds, options)
-    return [_point(one.train_days, prepared, folds_of(one, history), options) for one in fitting]
+    found = []
+    for place, one in enumerate(fitting):
+        progress("learning curve", place / len(fitting))
+        found.append(_point(one.train_days, prepared, folds_of(one, history), options))
+    return found
 
 
 def delay_curve(
     history: pl.DataFrame, features: FeatureSettings, rates: Rates, plan: Plan, options: TrainingOptions,
-    days: Sequence[int] = DELAY_DAYS,
+    days: Sequence[int] = DELAY_DAYS, progress: Progress = lambda _stage, _share: None,
 ) -> list[CurvePoint]:  # fmt: skip
     """Return the ensemble as if every fraud became known exactly so many days after it happened, on the plan's own test windows."""
     found = []
-    for n in days:
+    for place, n in enumerate(days):
+        progress("delay curve", place / len(days))
         delayed = msgspec.structs.replace(_with_same_tests(plan, history, delay_days=n), is_delay_fixed=True)
         folds = folds_of(delayed, history)
         found.append(_point(n, _prepared(history, features, rates, delayed, folds, options), folds, options))
@@ -55,7 +61,8 @@ def delay_curve(
 
 
 def check_leakage(
-    history: pl.DataFrame, features: FeatureSettings, rates: Rates, plan: Plan, options: TrainingOptions
+    history: pl.DataFrame, features: FeatureSettings, rates: Rates, plan: Plan, options: TrainingOptions,
+    progress: Progress = lambda _stage, _share: None,
 ) -> LeakageReport:  # fmt: skip
     """Run the checks of `models.leakage` on the newest fold.
 
@@ -64,7 +71,10 @@ def check_leakage(
     """
     matured = msgspec.structs.replace(features, maturity_days=plan.delay_days)
     fold = folds_of(plan, history)[-1]
-    compared, changed = changed_by_future(history, matured, rates, cut_ms=fold.as_of_ms, seed=plan.seed)
+    compared, changed = changed_by_future(
+        history, matured, rates, cut_ms=fold.as_of_ms, seed=plan.seed, progress=lambda share: progress("leaks from the future", share)
+    )
+    progress("permuted labels", 0.0)
     found = _prepared(history, features, rates, plan, [fold], options).material(fold, options.threshold_days)
     suspicious = suspicious_features(found.tests, found.judged.target)
     del found

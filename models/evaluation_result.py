@@ -135,3 +135,4 @@ class EvaluationResult(msgspec.Struct, frozen=True, kw_only=True):
     leakage: LeakageReport | None = None
     notes: list[str] = []
     seconds: Mapping[str, float] = {}
+    """Wall-clock time of each stage."""

@@ -4,7 +4,6 @@ Memory: one vector (188 x 4 bytes) for each row that some fold trains or tests o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
 from typing import Final
 
 import msgspec
@@ -26,6 +25,7 @@ from models.prepared import prepare
 from models.segments import segments
 
 Progress = Callable[[str, float], None]
+"""Told a stage and its finished share."""
 ENSEMBLE: Final = "ensemble"
 SMALL: Final = "small"
 RIVAL: Final = "baseline_xgboost"
@@ -48,33 +48,24 @@ def evaluate(
         rates: Of the base currency.
         plan: How.
         configurations: By name; the first is the main one, whose models have plain names.
-        progress: Told stage (`features`, `folds`, `compare`) and finished share.
+        progress: Told the stage that begins (`features`, `fold 1 of 4`, ..., `comparisons`), and its finished share where known.
 
     Raises:
         HistoryError: The history is too short for the plan.
         TrainingRefused: No fold can be trained and tested; the sentence says why the first cannot.
     """
-    start = perf_counter()
     folds = folds_of(plan, history)
     matured = msgspec.structs.replace(features, maturity_days=plan.delay_days)
     newest_days = max(options.threshold_days for options in configurations.values())
     progress("features", 0.0)
-    prepared = prepare(
-        history, matured, rates, plan, folds, newest_days=newest_days, progress=lambda share: progress("features", share)
-    )  # fmt: skip
-    replayed = perf_counter()
+    prepared = prepare(history, matured, rates, plan, folds, newest_days=newest_days, progress=lambda share: progress("features", share))
     found: list[Played | FoldResult] = []
-    for number, fold in enumerate(folds):
-        progress("folds", number / len(folds))
+    for number, fold in enumerate(folds, start=1):
+        progress(f"fold {number} of {len(folds)}", 0.0)
         found.append(play(prepared, fold, configurations))
-    progress("folds", 1.0)
-    trained = perf_counter()
     played = _counted(found)
-    progress("compare", 0.0)
-    result = _result(prepared.history, features.base_currency, plan, configurations, found, played)
-    progress("compare", 1.0)
-    seconds = {"features": replayed - start, "folds": trained - replayed, "compare": perf_counter() - trained}
-    return msgspec.structs.replace(result, seconds=seconds)
+    progress("comparisons", 0.0)
+    return _result(prepared.history, features.base_currency, plan, configurations, found, played)
 
 
 def summary(values: Sequence[float | None]) -> Summary:

@@ -11,6 +11,7 @@ from monitoring.figures import day
 
 _INCHES: Final = (7.2, 4.2)
 _DPI: Final = 120
+_N_LABELS: Final = 8
 _COLOURS: Final = ("#0b57a4", "#8a5000", "#17693c", "#b0211a", "#4a5866")
 
 
@@ -23,7 +24,9 @@ def write_plots(result: EvaluationResult, folder: Path) -> list[Path]:
     try:
         matplotlib: Any = import_module("matplotlib.figure")
     except ImportError as error:
-        raise ConfigError(f"plots need Matplotlib ({error}); install it: pip install 'matplotlib>=3.10,<4'") from error
+        raise ConfigError(
+            f"plots need Matplotlib ({error}); install it: pip install --require-hashes --no-deps -r requirements/plots.txt"
+        ) from error
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,7 @@ def _days(axes: Any, result: EvaluationResult) -> None:
     axes.bar(places, [one.amount for one in found.days], color="#dfe5ea", label="fraud")
     axes.plot(places, [one.caught for one in found.days], "o-", color=_COLOURS[0], label="caught by the ensemble")
     axes.plot(places, [one.caught_by_rival for one in found.days], "o--", color=_COLOURS[1], label=f"caught by {found.rival}")
-    shown = places[:: max(1, len(places) // 8)]
+    shown = places[:: -(-len(places) // _N_LABELS)]
     axes.set_xticks(list(shown), [day(found.days[place].day_ms) for place in shown])
     axes.set(ylabel=result.base_currency, title="Money caught by day, at thresholds set before")
     axes.legend()

@@ -1,5 +1,6 @@
 """An evaluation as one HTML page that needs nothing else, and as the JSON that `weir evaluate --json` prints."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -15,10 +16,12 @@ from service.report_svg import Bar, Point, bars, lines
 
 PAGE: Final = "evaluation.html"
 RESULT: Final = "evaluation.json"
-_METRICS: Final = {
+_RANKING: Final = {
     "average_precision": "Average precision", "roc_auc": "ROC AUC", "card_precision_at_100": "Card precision @100",
-    "recall_at_fpr_0.001": "Recall @0.1 % FPR", "recall_at_fpr_0.01": "Recall @1 % FPR", "brier": "Brier",
-    "calibration_error": "Calibration error", "observed_over_expected": "Observed/expected", "slope": "Slope",
+    "recall_at_fpr_0.001": "Recall @0.1 % FPR", "recall_at_fpr_0.01": "Recall @1 % FPR",
+}  # fmt: skip
+_PROBABILITY: Final = {
+    "brier": "Brier", "calibration_error": "Calibration error", "observed_over_expected": "Observed/expected", "slope": "Slope",
     "cost_per_1000": "Cost per 1,000",
 }  # fmt: skip
 _POINTS_APART: Final = 5
@@ -89,10 +92,14 @@ def _folds(result: EvaluationResult) -> Markup:
 
 
 def _models(result: EvaluationResult) -> Markup:
-    rows: list[list[Child]] = [[name, *(_summary(metrics.get(key)) for key in _METRICS)] for name, metrics in result.models.items()]
-    headings = [("Model", "name"), *((title, "number") for title in _METRICS.values())]
-    caption = f"Mean of the folds, in brackets the standard deviation. Cost in {result.base_currency} at thresholds set before the test."
-    return _section("Models", table(headings, rows, caption=caption))
+    caption = "Mean of the folds, in brackets the standard deviation."
+    priced = f"{caption} Cost in {result.base_currency} at thresholds set before the test."
+    return _section("Models", _metrics(result, _RANKING, caption), _metrics(result, _PROBABILITY, priced))
+
+
+def _metrics(result: EvaluationResult, titles: Mapping[str, str], caption: str) -> Markup:
+    rows: list[list[Child]] = [[name, *(_summary(found.get(key)) for key in titles)] for name, found in result.models.items()]
+    return table([("Model", "name"), *((title, "number") for title in titles.values())], rows, caption=caption)
 
 
 def _pairs(result: EvaluationResult) -> Markup:
@@ -100,7 +107,7 @@ def _pairs(result: EvaluationResult) -> Markup:
     rows: list[list[Child]] = [
         [name.replace("_minus_", " minus "), *(_difference(one) for one in found.values())] for name, found in result.paired.items()
     ]
-    headings = [("Pair", "name"), *((_METRICS.get(key, key.replace("_", " ")), "number") for key in metrics)]
+    headings = [("Pair", "name"), *((_RANKING.get(key, key.replace("_", " ")), "number") for key in metrics)]
     caption = "Paired difference, its standard error (the larger of resampling cards and days), folds in which the first is better."
     return _section("Differences", table(headings, rows, caption=caption))
 

@@ -1,8 +1,9 @@
 """`weir evaluate HISTORY`: configurations from a file, the evaluation itself, curves and leakage checks."""
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     from models.evaluation_result import EvaluationResult
     from models.folds import Plan
     from models.options import TrainingOptions
+    from models.prequential import Progress
 
 MAIN: Final = "main"
-#: Share of an evaluation's time that each stage takes, roughly; the folds are nearly all of it.
-_STAGES: Final = {"features": 0.15, "folds": 0.8, "compare": 0.05}
 
 
 def configurations_of(base: "TrainingOptions", file: Path | None, without: Sequence[str]) -> dict[str, "TrainingOptions"]:
@@ -54,7 +54,7 @@ def run_evaluation(
     *,
     with_curves: bool = False,
     with_leakage: bool = False,
-    progress: Callable[[float], None] = lambda _share: None,
+    progress: "Progress" = lambda _stage, _share: None,
 ) -> "EvaluationResult":
     """Evaluate configurations on a history, and what was asked for besides.
 
@@ -65,7 +65,7 @@ def run_evaluation(
         configurations: By name, the main one first.
         with_curves: Vary training days and label delay.
         with_leakage: Check that nothing leaks.
-        progress: Told the finished share of the evaluation itself.
+        progress: Told the stage that begins and its finished share.
 
     Raises:
         HistoryError: The history is too short for the plan.
@@ -75,20 +75,23 @@ def run_evaluation(
     from models.prequential import evaluate
 
     features, rates = settings.features.definition(), rates_of(settings)
-    before = {name: sum(list(_STAGES.values())[:place]) for place, name in enumerate(_STAGES)}
-    result = evaluate(
-        history, features, rates, plan, configurations, lambda stage, share: progress(before[stage] + share * _STAGES[stage])
-    )  # fmt: skip
-    options = next(iter(configurations.values()))
+    options, began = next(iter(configurations.values())), dict[str, float]()
+
+    def tell(stage: str, share: float) -> None:
+        began.setdefault(stage, perf_counter())
+        progress(stage, share)
+
+    result = evaluate(history, features, rates, plan, configurations, tell)
     if with_curves:
         result = msgspec.structs.replace(
             result,
-            learning_curve=learning_curve(history, features, rates, plan, options),
-            delay_curve=delay_curve(history, features, rates, plan, options),
+            learning_curve=learning_curve(history, features, rates, plan, options, progress=tell),
+            delay_curve=delay_curve(history, features, rates, plan, options, progress=tell),
         )
     if with_leakage:
-        result = msgspec.structs.replace(result, leakage=check_leakage(history, features, rates, plan, options))
-    return result
+        result = msgspec.structs.replace(result, leakage=check_leakage(history, features, rates, plan, options, progress=tell))
+    ends = [*list(began.values())[1:], perf_counter()]
+    return msgspec.structs.replace(result, seconds={stage: end - began[stage] for stage, end in zip(began, ends, strict=True)})
 
 
 def _tables(file: Path) -> dict[str, dict[str, object]]:

@@ -111,12 +111,12 @@ def _of_models(settings: "Settings", frame: "pl.DataFrame", choices: Mapping[str
     from service.evaluation_running import configurations_of, run_evaluation
     from service.evaluation_text import result_text
     from service.model_training import options_of
-    from service.progress import progress_bar
+    from service.progress import stage_progress
 
     plan = _plan(choices)
     base = msgspec.structs.replace(options_of(settings), min_calibration_frauds=choices["min_frauds"])
     configurations = configurations_of(base, choices["configurations"], choices["without"])
-    with progress_bar("evaluating") as show:
+    with stage_progress() as show:
         result = run_evaluation(
             frame, settings, plan, configurations, with_curves=choices["curves"], with_leakage=choices["leakage"], progress=show
         )
