@@ -7,7 +7,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
-INSTALL := $(PIP) install --require-hashes --no-deps
+# What is imported is compiled then, once; compiling everything here takes longer than downloading it.
+INSTALL := $(PIP) install --require-hashes --no-deps --no-compile
 
 PACKAGES := domain features models monitoring stream simulate service
 CODE := $(PACKAGES) benchmarks tests
