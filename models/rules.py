@@ -109,6 +109,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         names = [rule.name for rule in self.lists] + [limit.name for limit in self.amounts] + [limit.name for limit in self.velocities]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"more than one rule is called {min(twice)}; names tell an auditor which one decided")
+        _ = self._ordered_lists  # takes time for long lists: whoever reads the policy spends it, not the first chunk
 
     def __bool__(self) -> bool:
         """Tell whether there is any rule."""

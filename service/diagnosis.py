@@ -7,12 +7,12 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from domain.errors import ConfigError, WeirError
+from domain.errors import ConfigError, PolicyRejected, WeirError
 from features.index_budget import IndexBudget
 from features.redis_index_budget import decode_counts
 from service.settings import Settings, without_password
 from service.times import format_time, now_ms
-from service.wiring import kafka_connection, keys_of, load_champion
+from service.wiring import kafka_connection, keys_of, load_champion, policies_of, registry_of, verifying_key_of
 from stream import topic_admin
 from stream.connection import KafkaConnection
 from stream.topics import TRANSACTIONS
@@ -183,6 +183,18 @@ def _registry(settings: Settings) -> Iterator[Check]:
     scorer = load_champion(settings)
     detail = f"champion {scorer.name}@{scorer.version}; signature, digests and feature fingerprint {scorer.spec} fit"
     yield Check("registry", ok=True, detail=detail, advice="")
+    yield _policy(settings)
+
+
+def _policy(settings: Settings) -> Check:
+    version = registry_of(settings).state().policy
+    if not version:
+        return Check("policy", ok=True, detail="each model's own", advice="")
+    try:
+        policies_of(settings).read(version, verifying_key_of(settings))
+    except PolicyRejected as error:
+        return Check("policy", ok=False, detail=str(error), advice="weir policy set FILE, or weir policy set --default")
+    return Check("policy", ok=True, detail=f"live policy {version}; signature fits", advice="")
 
 
 def _sentence(error: BaseException) -> str:
