@@ -123,10 +123,11 @@ def test_the_first_screen_says_in_words_how_it_is_what_changed_and_where_the_las
 
     until(says_what_the_service_says, "the page's words are not the service's")
 
-    assert guest.page.locator("#alerts .alert").count() > 0
+    until(lambda: guest.page.locator("#alerts .alert").count() > 0, "no alert is shown")
     assert guest.page.locator("#alerts .alert").first.bounding_box()["y"] < SIZES["desktop"][1]
     assert guest.page.locator("#alerts .reasons li").first.inner_text()
-    assert guest.page.locator(".workers-panel tbody tr").count() == len(web.get("live")["workers"])
+    workers = guest.page.locator(".workers-panel tbody tr")
+    until(lambda: workers.count() == len(web.get("live")["workers"]), "other workers are shown than there are")
 
 
 def test_the_figures_follow_the_stream(guest):
