@@ -37,16 +37,23 @@ class Read(NamedTuple):
     """A sentence for each file that is damaged; one that was merged away in the meantime is no problem, look again."""
 
 
-def read(topic: str, files: Sequence[ArchiveFile]) -> Read:
-    """Return the decoded records of some files, with the column FILE, and say which could not be read."""
+def read(topic: str, files: Sequence[ArchiveFile], columns: Sequence[str] = ()) -> Read:
+    """Return the decoded records of some files, with the column FILE, and say which could not be read.
+
+    Args:
+        topic: Theirs, without the installation's prefix.
+        files: To be read.
+        columns: `transaction_id` among them; none: those of COLUMNS.
+    """
+    wanted = columns or COLUMNS[topic]
     try:
-        return Read(_rows(topic, files), list(files), [])
+        return Read(_rows(topic, files, wanted), list(files), [])
     except (OSError, pl.exceptions.PolarsError):
         pass  # one of them is not there or damaged: each by itself tells which
-    frames, readable, problems = [_rows(topic, [])], [], []
+    frames, readable, problems = [_rows(topic, [], wanted)], [], []
     for file in files:
         try:
-            frames.append(_rows(topic, [file]))
+            frames.append(_rows(topic, [file], wanted))
             readable.append(file)
         except FileNotFoundError:
             continue
@@ -92,6 +99,6 @@ def _id() -> pl.Expr:
     return pl.col("transaction_id").hash(seed=0)
 
 
-def _rows(topic: str, files: Sequence[ArchiveFile]) -> pl.DataFrame:
+def _rows(topic: str, files: Sequence[ArchiveFile], columns: Sequence[str]) -> pl.DataFrame:
     # A record that could not be decoded has no fields.
-    return read_rows(files, topic, COLUMNS[topic], file=FILE).filter(pl.col("transaction_id").is_not_null())
+    return read_rows(files, topic, columns, file=FILE).filter(pl.col("transaction_id").is_not_null())
