@@ -21,7 +21,7 @@ class Checked(NamedTuple):
 
     n_answers: int
     n_repeated: int
-    """Transactions answered more than once."""
+    """Transactions answered more than once, but for those made good after an outage (flag `restated`)."""
     n_mixed: int
     """Answers whose probability is not that of the model, in the tier, that they name: to the last bit."""
     sequences: dict[int, list[str]]
@@ -39,7 +39,7 @@ def check_answers(settings: Settings, scores: Iterable[Score], vectors: dict[Pla
     answers: dict[Place, Score] = {}
     n_repeated = 0
     for score in scores:
-        n_repeated += score.source in answers
+        n_repeated += score.source in answers and "restated" not in score.flags
         answers[score.source] = score
     parts: dict[tuple[str, str], list[Score]] = {}
     for score in answers.values():

@@ -39,7 +39,7 @@ def judge(lineup: Lineup, card_ids: Sequence[str | None], vectors: NDArray[np.fl
         tier: Of every answer.
     """
     champion, challenger = lineup.champion, lineup.challenger
-    if challenger is None or (lineup.mode == "shadow" and tier is not Tier.FULL):
+    if challenger is None:
         probabilities = champion.score(vectors, tier=tier)
         return Judged(probabilities, champion.decide(probabilities, tier), _NOBODY)
     challenged = lineup.challenged(card_ids)

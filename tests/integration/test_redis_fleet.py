@@ -10,14 +10,14 @@ import pytest
 
 from domain.decision import Tier
 from domain.errors import Unavailable
-from monitoring.fleet import WorkerState
+from monitoring.fleet import VariantCount, WorkerState
 from monitoring.metrics import Metrics
 from monitoring.packed import HOUR_MS, MINUTE_MS, Counts, pack, unpack
 from monitoring.profile import Profile
 from service.heartbeat import Heartbeat, Surroundings
 from service.redis_fleet import FleetStorage
 from stream.lineup import Lineup
-from stream.scored import Scored
+from stream.scored import Scored, ShadowCount
 from tests.integration.redis_nodes import Site
 
 NOW_MS = 1_700_000_000_000
@@ -271,5 +271,59 @@ def test_packed_counters_survive_redis(site):
         found = unpack((await storage.hours(MODEL, "w", 0))[1][1])
         assert found.n_rows == 70_000
         assert np.array_equal(found.bins, counts(70_000).bins)
+
+    play(site, law)
+
+
+class Named(Tiny):
+    """Another model of the same features."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+async def n_rows(storage: FleetStorage) -> dict[str, int]:
+    """Return model -> rows, over everybody who counted them."""
+    found: dict[str, int] = {}
+    for model, worker in await storage.counted():
+        hours = (await storage.hours(model, worker, 0))[1]
+        found[model] = found.get(model, 0) + sum(unpack(content).n_rows for content in hours.values())
+    return found
+
+
+def test_models_that_come_and_go_in_one_process_are_counted_apart_and_none_twice(site):
+    async def law(storage, client):
+        del client
+        beat, expected = heartbeat(storage), dict[str, int]()
+        for n, name in enumerate(["a", "b", "a", "c", "d", "e", "f", "a", "b"], start=1):  # more than are kept
+            beat.adopt(Lineup(Named(name)))
+            beat.count(scored(n)._replace(model=f"{name}@1"))
+            expected[f"{name}@1"] = expected.get(f"{name}@1", 0) + n
+            await beat.beat()
+            assert await n_rows(storage) == expected
+        [state] = await storage.workers()
+        assert (state.model, state.challenger) == ("b@1", "")
+        assert {count.model: count.n for count in state.variants} == expected
+
+    play(site, law)
+
+
+def test_variants_and_shadows_are_told_apart(site):
+    async def law(storage, client):
+        del client
+        beat = heartbeat(storage)
+        beat.adopt(Lineup(Tiny(), Named("other"), "canary", 10.0))
+        alerts = scored(3)._replace(outcomes=["approve", "review", "decline"], shadow=ShadowCount("other@1", 3, 1))
+        beat.count(alerts)
+        beat.count(scored(2)._replace(model="other@1", variant="challenger", shadow=ShadowCount(MODEL, 2, 2)))
+        beat.count(scored(4, tier=Tier.SMALL))
+        await beat.beat()
+        [state] = await storage.workers()
+        assert set(state.variants) == {
+            VariantCount("champion", MODEL, 7, 2, 4), VariantCount("shadow", "other@1", 3, 1, 0),
+            VariantCount("challenger", "other@1", 2, 0, 0), VariantCount("shadow", MODEL, 2, 2, 0),
+        }  # fmt: skip
+        assert (state.challenger, state.transactions) == ("other@1", 9)
+        assert await n_rows(storage) == {MODEL: 7, "other@1": 2}
 
     play(site, law)

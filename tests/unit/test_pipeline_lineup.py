@@ -220,15 +220,20 @@ def test_while_time_is_short_the_small_model_answers_and_nobody_else_is_asked(li
     class SmallChallenger(Small):
         name, policy_version = "other", "p2"
 
+        def score(self, vectors, *, tier: Tier = Tier.FULL):
+            return super().score(vectors, tier=tier) + 0.5
+
     run = run_of(lineup._replace(champion=Small(), challenger=lineup.challenger and SmallChallenger()), shedding=Late())
 
     first, again = run(records_of(VALUES), records_of(VALUES, first=500))
 
-    half = [p / 2 for p in probabilities(first, TinyScorer())]
-    assert [score.probability for score in scores(first)] == half
+    whole = probabilities(first, TinyScorer())
+    for score, p in zip(scores(first), whole, strict=True):
+        is_theirs = score.variant == "challenger"
+        assert (score.probability, score.model) == ((p / 2 + 0.5, "other@1") if is_theirs else (p / 2, "tiny@1"))
     assert {score.tier for score in scores(first)} == {"small"}
     assert {score.shadow for score in scores(first)} == {None}
-    assert [score.tier for score in scores(again)] == ["small"] * len(VALUES)
+    assert [(s.tier, s.probability) for s in scores(again)] == [("small", s.probability) for s in scores(first)]
     is_canary = lineup.mode == "canary"
     assert {score.variant for score in scores(first)} == ({"champion", "challenger"} if is_canary else {"champion"})
 
