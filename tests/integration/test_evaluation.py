@@ -149,6 +149,22 @@ def test_a_fold_with_too_few_frauds_is_named_and_none_left_is_an_error(place):
     assert found["models"]["ensemble"]["average_precision"]["sd"] is None
 
 
+def test_what_comes_after_the_first_test_instant_changes_nothing_that_was_learnt(place, result):
+    last = result["folds"][-1]
+    cut = read_history(place / "history.parquet").filter(pl.col("event_time_ms") < last["as_of_ms"] + 4 * 86_400_000)
+    late = pl.col("label_time_ms") >= last["as_of_ms"]
+    blind = cut.with_columns(is_fraud=pl.col("is_fraud") & ~late, label_time_ms=pl.when(~late).then("label_time_ms"))
+    write_history(blind.with_columns(pl.col("is_fraud").fill_null(value=False)), place / "cut.parquet")
+    arguments = ("--train-days", 21, "--test-days", 4, "--configurations", place / "one.toml", "--starts", str(last["from_ms"]))
+
+    (found,) = result_of(place / "cut.parquet", *arguments)["folds"]
+
+    models = found["thresholds"]
+    assert models == {name: last["thresholds"][name] for name in models}
+    assert found["weights"]["main"] == last["weights"]["main"]
+    assert (found["n_train"], found["n_train_frauds"]) == (last["n_train"], last["n_train_frauds"])
+
+
 def test_leaks_are_looked_for_where_none_is(place):
     found = result_of(place / "history.parquet", "--train-days", 14, "--folds", 1, "--configurations", place / "one.toml", "--leakage")
 

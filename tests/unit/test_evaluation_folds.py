@@ -73,6 +73,7 @@ def test_an_empty_history_is_told():
     [
         (20, 22, 30, [22, 23, 24]),  # from the first midnight after the label on
         (20, 23.5, 30, [24]),
+        (20, 23 + 1 / DAY_MS, 30, [24]),  # a label at midnight itself is too late for the day that begins
         (20, 40, 30, []),
         (20, 21, 3, [22, 23]),  # known before, but too long ago
         (20, 21, 2, [22]),
@@ -81,7 +82,7 @@ def test_an_empty_history_is_told():
     ],
 )
 def test_a_card_is_known_from_the_midnight_after_its_label_on(event_day, label_day, known_days, known_on):
-    fraud = {"event_time_ms": event_day * DAY_MS, "is_fraud": True, "label_time_ms": int(label_day * DAY_MS) - 1, "card_id": "x"}
+    fraud = {"event_time_ms": event_day * DAY_MS, "is_fraud": True, "label_time_ms": round(label_day * DAY_MS) - 1, "card_id": "x"}
     tests = [{"event_time_ms": day * DAY_MS + hour, "card_id": card} for day in (22, 23, 24) for hour, card in ((5, "x"), (6, "y"))]
     history = history_of([fraud, *tests])
     fold = fold_at(Plan(train_days=10, delay_days=2, test_days=3), 10 * DAY_MS)
