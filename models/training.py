@@ -1,6 +1,7 @@
 """From a history to what a model learns: replay, fit, calibrate, refit, compile."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -62,6 +63,34 @@ def train(
         ModelError: A compiled graph differs from what was fitted.
     """
     stages = Stages(progress)
+    prepared = prepare(history, features=features, rates=rates, options=options, from_ms=from_ms, to_ms=to_ms, stages=stages)
+    return fit(prepared.dataset, prepared.newest, prepared.window, options, stages, foreign).finish(
+        name=name, features=features, rates=rates.digest(), warnings=prepared.warnings
+    )
+
+
+class Prepared(NamedTuple):
+    """Rows that a training may use."""
+
+    dataset: Dataset
+    newest: NDArray[np.float32]
+    """Vectors of the newest days before T."""
+    window: Window
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    history: pl.DataFrame,
+    *,
+    features: FeatureSettings,
+    rates: Rates,
+    options: TrainingOptions,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    stages: Stages | None = None,
+) -> Prepared:
+    """Check a history and replay its features; arguments and errors as for `train`."""
+    stages = stages or Stages()
     # Names are checked before the long work.
     chosen(options)
     hidden_columns(options.without)
@@ -80,12 +109,9 @@ def train(
         ) from error
     with stages.stage("replay"):
         kept = eligible | newest
-        vectors = replay(past, features, rates, keep=kept, progress=lambda share: progress("replay", share))
-    dataset, young = build(past, vectors[eligible[kept]], window), vectors[newest[kept]]
-    del vectors  # the largest array there is; both parts are copies
-    return fit(dataset, young, window, options, stages, foreign).finish(
-        name=name, features=features, rates=rates.digest(), warnings=_warnings(past, window, options)
-    )
+        vectors = replay(past, features, rates, keep=kept, progress=lambda share: stages.progress("replay", share))
+    # The largest array there is goes with the end of this function; both parts are copies.
+    return Prepared(build(past, vectors[eligible[kept]], window), vectors[newest[kept]], window, _warnings(past, window, options))
 
 
 def fit(
