@@ -24,7 +24,7 @@ _LATE: Final = 0.01
 """More answers than this later than the budget: the 99th percentile exceeds it."""
 
 
-class Window(msgspec.Struct, frozen=True):
+class TrialWindow(msgspec.Struct, frozen=True):
     """What all workers counted in five minutes."""
 
     from_ms: int
@@ -44,13 +44,13 @@ class Window(msgspec.Struct, frozen=True):
     n_shadow_alerts: int = 0
     """and what it would have alerted of these."""
 
-    def __add__(self, other: "Window") -> "Window":
+    def __add__(self, other: "TrialWindow") -> "TrialWindow":
         """Return both together; the beginning is this one's."""
         sums = {name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__[1:]}
-        return Window(self.from_ms, **sums)
+        return TrialWindow(self.from_ms, **sums)
 
 
-def harm(window: Window) -> str:
+def harm(window: TrialWindow) -> str:
     """Return what is wrong with a window, empty if nothing is."""
     if window.n_challenger and window.n_shadow and _is_other_rate(window):
         rate, usual = window.n_challenger_alerts / window.n_challenger, window.n_shadow_alerts / window.n_shadow
@@ -62,7 +62,12 @@ def harm(window: Window) -> str:
     return ""
 
 
-def why_roll_back(windows: Sequence[Window]) -> str:
+def found_harm(window: TrialWindow) -> str:
+    """Return what is wrong with a window that has enough answers to be judged, empty if nothing is."""
+    return harm(window) if window.n >= FEWEST_ROWS else ""
+
+
+def why_roll_back(windows: Sequence[TrialWindow]) -> str:
     """Return why a trial must end, empty if it need not: BROKEN of the last LOOKED_AT windows with FEWEST_ROWS are harmed.
 
     Args:
@@ -88,9 +93,9 @@ class WindowCounter:
         self._model = model
         self._started_ms = started_ms
         self._budget_s = budget_ms / 1000
-        self._last: dict[str, Window] = {}
-        self._open: Window | None = None
-        self.windows: list[Window] = []
+        self._last: dict[str, TrialWindow] = {}
+        self._open: TrialWindow | None = None
+        self.windows: list[TrialWindow] = []
         """Ended ones, the last LOOKED_AT that are judged and what lies between them, oldest first."""
 
     def hear(self, states: Iterable[WorkerState], now_ms: int) -> bool:
@@ -104,12 +109,12 @@ class WindowCounter:
             total = self._total(state)
             before = self._last.get(state.worker)
             if before is None:
-                before = Window(0) if state.started_ms >= self._started_ms else total
+                before = TrialWindow(0) if state.started_ms >= self._started_ms else total
             self._last[state.worker] = total
-            self._open = (self._open or Window(from_ms)) + _less(total, before)
+            self._open = (self._open or TrialWindow(from_ms)) + _less(total, before)
         return has_ended
 
-    def _total(self, state: WorkerState) -> Window:
+    def _total(self, state: WorkerState) -> TrialWindow:
         found: Mapping[str, list[int]] = {"challenger": [0, 0], "shadow": [0, 0]}
         n = n_not_full = 0
         for count in state.variants:
@@ -118,7 +123,7 @@ class WindowCounter:
             if count.model == self._model and count.variant in found:
                 found[count.variant][0] += count.n
                 found[count.variant][1] += count.n_alerts
-        return Window(0, n, n_not_full, self._late(state), *found["challenger"], *found["shadow"])
+        return TrialWindow(0, n, n_not_full, self._late(state), *found["challenger"], *found["shadow"])
 
     def _late(self, state: WorkerState) -> int:
         """Return the answers in buckets that lie wholly above the budget."""
@@ -128,11 +133,11 @@ class WindowCounter:
         return sum(count for edge, count in zip(lower, state.latency_counts, strict=False) if edge >= self._budget_s)
 
 
-def _less(total: Window, before: Window) -> Window:
-    return Window(0, **{name: getattr(total, name) - getattr(before, name) for name in total.__struct_fields__[1:]})
+def _less(total: TrialWindow, before: TrialWindow) -> TrialWindow:
+    return TrialWindow(0, **{name: getattr(total, name) - getattr(before, name) for name in total.__struct_fields__[1:]})
 
 
-def _is_other_rate(window: Window) -> bool:
+def _is_other_rate(window: TrialWindow) -> bool:
     n, m, a, b = window.n_challenger, window.n_shadow, window.n_challenger_alerts, window.n_shadow_alerts
     rate, usual, pooled = a / n, b / m, (a + b) / (n + m)
     error = sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))

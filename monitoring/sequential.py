@@ -5,6 +5,7 @@ against the fair coin with a uniform prior on the better half: a wealth that is 
 reaches 1/alpha with probability alpha at most, however often one looks (Ville 1939; Robbins 1970; Ramdas et al. 2023).
 """
 
+import sys
 from collections.abc import Iterable
 from math import comb
 from typing import Final, Literal
@@ -13,6 +14,8 @@ import numpy as np
 
 ENOUGH: Final = 20.0
 """E-value that decides: 1 / 0.05."""
+MOST: Final = sys.float_info.max
+"""What an E-value that no float holds is given as: JSON has no infinity."""
 Winner = Literal["first", "second"]
 
 
@@ -33,7 +36,7 @@ def e_value(n_for: int, n_against: int) -> float:
     try:
         return total / ((n + 1) * comb(n, n_for))
     except OverflowError:
-        return float("inf")
+        return MOST
 
 
 def winner(n_first: int, n_second: int) -> Winner | None:

@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from models.registry_history import Rollout
 from monitoring.rollout import ComparedDay, Comparison, Evidence, evidence_of, verdict_sentence
-from monitoring.rollout_windows import Window
+from monitoring.rollout_windows import TrialWindow
 
-Outcome = Literal["running", "promoted", "rolled_back", "inconclusive", "ended"]
+TrialOutcome = Literal["running", "promoted", "rolled_back", "inconclusive", "ended"]
 _FOLDER: Final = "trials"
 _KEPT_WINDOWS: Final = 12
 
@@ -28,11 +28,11 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: TimeMs
     updated_ms: TimeMs
     ended_ms: TimeMs | None = None
-    outcome: Annotated[Outcome, Meta(description="`ended`: by a person, or by another model's promotion")] = "running"
+    outcome: Annotated[TrialOutcome, Meta(description="`ended`: by a person, or by another model's promotion")] = "running"
     sentence: Annotated[str, Meta(description="the evidence in words, and what followed from it")] = ""
     evidence: Evidence = evidence_of(())
     days: Annotated[tuple[ComparedDay, ...], Meta(description="matured days of event time, oldest first")] = ()
-    windows: Annotated[tuple[Window, ...], Meta(description="the last five-minute windows, oldest first")] = ()
+    windows: Annotated[tuple[TrialWindow, ...], Meta(description="the last five-minute windows, oldest first")] = ()
     n_waiting: Annotated[int, Meta(description="transactions scored by both whose day has not matured")] = 0
     cards: Annotated[tuple[int, ...], Meta(description="hashes of the cards that have counted: each counts once")] = ()
 
@@ -41,7 +41,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Return it as what further days are added to."""
         return Comparison(self.days, frozenset(self.cards))
 
-    def seen(self, comparison: Comparison, windows: list[Window], now_ms: int) -> "TrialRecord":
+    def seen(self, comparison: Comparison, windows: list[TrialWindow], now_ms: int) -> "TrialRecord":
         """Return it with what was seen since."""
         evidence = comparison.evidence()
         return msgspec.structs.replace(
@@ -49,7 +49,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
             windows=tuple(windows[-_KEPT_WINDOWS:]), sentence=f"{_begun(verdict_sentence(evidence))}.",
         )  # fmt: skip
 
-    def over(self, outcome: Outcome, sentence: str, now_ms: int) -> "TrialRecord":
+    def over(self, outcome: TrialOutcome, sentence: str, now_ms: int) -> "TrialRecord":
         """Return it ended."""
         return msgspec.structs.replace(self, outcome=outcome, sentence=sentence, ended_ms=now_ms, updated_ms=now_ms)
 

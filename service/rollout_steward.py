@@ -17,7 +17,7 @@ from monitoring.quality_facts import DAY_MS
 from monitoring.rollout_windows import WindowCounter, why_roll_back
 from service.rollout_archive import TrialArchive
 from service.rollout_pending import Pair, PendingDays
-from service.rollout_record import Outcome, TrialRecord, begun, read_trials, write_trial
+from service.rollout_record import TrialOutcome, TrialRecord, begun, read_trials, write_trial
 from service.rollout_topics import TrialTopics
 from stream.connection import KafkaConnection
 
@@ -228,7 +228,7 @@ def _ended(record: TrialRecord, history: Iterable[Event]) -> TrialRecord:
     return record.over("ended", record.sentence, record.updated_ms)
 
 
-def _outcome(record: TrialRecord, event: Event) -> Outcome:
+def _outcome(record: TrialRecord, event: Event) -> TrialOutcome:
     if event.event == "promoted" and event.model == record.model:
         return "promoted"
     if event.event == "ended" and event.who == WHO:

@@ -7,6 +7,7 @@ import { count, date, figure, index, percent, plural, share } from "./format.js"
 import { markdown } from "./markdown.js";
 import { emptiness, failure, featureLink, waiting } from "./notice.js";
 import { pageHead, panel, tell } from "./panel.js";
+import { trialPanels } from "./rollout.js";
 import { address } from "./router.js";
 import { facts, table } from "./table.js";
 
@@ -191,6 +192,7 @@ export function mount(view, route, { feed }) {
   const rows = modelTable();
   const list = panel("models-title", "Registry", rows.node);
   list.hidden = true;
+  const trials = trialPanels();
   const shown = element("div", { class: "page" });
   const history = element("div");
   const rest = element("div", { class: "panel" }, waiting("Loading models"));
@@ -198,6 +200,7 @@ export function mount(view, route, { feed }) {
     view,
     pageHead("Which model serves?", lead),
     rest,
+    trials.node,
     list,
     shown,
   );
@@ -228,6 +231,7 @@ export function mount(view, route, { feed }) {
       list.hidden = !answer.models.length;
       replace(rest, emptiness("The registry is empty.", "Train a model with `weir train HISTORY`; the first one becomes the champion."));
       rows.set(answer.models);
+      trials.set(answer.trials);
       replace(history, answer.history.length > 0 && panel("registry-history-title", "What happened", historyList(answer.history)));
       const wanted = route.name || answer.champion || answer.models[0]?.model;
       if (wanted) openModel(wanted);
@@ -247,6 +251,7 @@ export function mount(view, route, { feed }) {
     close() {
       all.close();
       asked.close();
+      trials.close();
       feed.removeEventListener("resumed", again);
     },
   };

@@ -61,31 +61,36 @@ def list_models(context: click.Context, *, as_json: bool) -> None:
 
 @command.command(name="show")
 @click.argument("reference")
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest and the trials as JSON.")
 @click.pass_context
 def show(context: click.Context, reference: str, *, as_json: bool) -> None:
-    """Verify a model's signature and files, and print its card (or manifest).
+    """Verify a model's signature and files, and print its card, what happened to it, and its trials with their evidence.
 
     \b
-    Example:
+    Examples:
       weir models show champion
+      weir models show challenger
     """  # noqa: D301 - click's mark for lines that stay as they are
     from models.bundle import CARD, verify_bundle
     from service.context import settings_of
     from service.registry_words import event_sentence
+    from service.rollout_record import read_trials
+    from service.rollout_words import trial_lines
     from service.wiring import registry_of, verifying_key_of
 
     settings = settings_of(context).settings
     registry = registry_of(settings)
-    folder = registry.resolve(reference)
+    folder, trials = registry.resolve(reference), read_trials(registry.beside(reference))
     manifest, version, _ = verify_bundle(folder, verifying_key_of(settings))
     if as_json:
-        _print({"model": f"{manifest.name}@{version}", "manifest": manifest})
+        _print({"model": f"{manifest.name}@{version}", "manifest": manifest, "trials": trials})
         return
     click.echo((folder / CARD).read_text("utf-8"))
     for event in registry.history():
         if event.model == f"{manifest.name}@{version}":
             click.echo(f"{format_time(event.time_ms)}  {event_sentence(event)}")
+    for trial in trials:
+        click.echo("\n".join(["", *trial_lines(trial), ""]))
     click.echo(f"{manifest.name}@{version}, feature spec {manifest.spec}; signature and files verified")
 
 

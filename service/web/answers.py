@@ -15,6 +15,9 @@ from monitoring.drift_windows import Window
 from monitoring.explanation import Threshold
 from monitoring.incident_words import Kind, Severity
 from monitoring.quality import QualityReport
+from monitoring.rollout import ComparedDay, Evidence
+from monitoring.rollout_windows import TrialWindow
+from service.rollout_record import TrialOutcome
 
 State = Literal["well", "attention", "alarm", "empty"]
 """How something is; `empty`: there is nothing to judge yet."""
@@ -331,6 +334,37 @@ class ModelEvent(Answer, frozen=True):
     why: Annotated[str, Meta(description="empty: not recorded")]
 
 
+class EvidencePoint(msgspec.Struct, frozen=True, array_like=True):
+    """`[day_ms, e_promote, e_roll_back]`: the evidence after a day of event time."""
+
+    day_ms: TimeMs
+    e_promote: float
+    e_roll_back: float
+
+
+class TrialAnswer(Answer, frozen=True):
+    """A challenger beside the champion, and how they compare."""
+
+    champion: Annotated[str, Meta(description="name@version that it is compared with")]
+    model: Annotated[str, Meta(description="name@version of the challenger")]
+    mode: Literal["shadow", "canary"]
+    percent: Annotated[float, Meta(description="cards that the challenger decides for; 0 in shadow")]
+    outcome: Annotated[TrialOutcome, Meta(description="`ended`: by a person, or with another model's promotion")]
+    started_ms: TimeMs
+    updated_ms: TimeMs
+    ended_ms: TimeMs | None
+    sentence: Annotated[str, Meta(description="the evidence in words; of one that is over: why it ended")]
+    trouble: Annotated[str, Meta(description="why it cannot be compared now; empty: it can")]
+    enough: Annotated[float, Meta(description="evidence that decides, for either")]
+    most_days: Annotated[int, Meta(description="matured days after which an undecided trial ends")]
+    n_waiting: Annotated[int, Meta(description="transactions scored by both whose day has not matured")]
+    evidence: Evidence
+    days: Annotated[Sequence[ComparedDay], Meta(description="matured days of event time, oldest first")]
+    course: Annotated[Sequence[EvidencePoint], Meta(description="one a matured day, oldest first")]
+    windows: Annotated[Sequence[TrialWindow], Meta(description="the last five-minute windows, oldest first")]
+    harms: Annotated[Sequence[str], Meta(description="what is wrong with each window; empty: nothing, or too few answers to say")]
+
+
 class ModelsAnswer(Answer, frozen=True):
     """The registry."""
 
@@ -340,6 +374,7 @@ class ModelsAnswer(Answer, frozen=True):
     champion: str | None
     models: Annotated[Sequence[ModelRow], Meta(description="newest first")]
     history: Annotated[Sequence[ModelEvent], Meta(description="newest first")]
+    trials: Annotated[Sequence[TrialAnswer], Meta(description="the newest, newest first; the one with the outcome `running` is in force")]
 
 
 class Importance(Answer, frozen=True):
@@ -365,3 +400,4 @@ class ModelAnswer(Answer, frozen=True):
     libraries: dict[str, str]
     card: Annotated[str, Meta(description="the model card, Markdown source")]
     history: Sequence[ModelEvent]
+    trials: Annotated[Sequence[TrialAnswer], Meta(description="in which it was the challenger, newest first")]

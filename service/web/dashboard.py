@@ -18,6 +18,7 @@ from monitoring.web_metrics import WebMetrics
 from service.policies import known_policies
 from service.quality_log import QualityLog
 from service.redis_fleet import FleetStorage
+from service.rollout_steward import RolloutSteward
 from service.settings import Settings
 from service.times import now_ms
 from service.web.alarms import Alarms, Listener, to_kafka, to_webhook
@@ -41,6 +42,7 @@ from service.web.quality import QualityView
 from service.web.rounds import every, pause, together
 from service.web.shelf import Shelf
 from service.web.status import status
+from service.web.steering import sources_of
 from service.web.together import TogetherView
 from service.web.watch import DriftWatch
 from service.webhook import Webhook
@@ -50,6 +52,7 @@ _TICK_S: Final = 1.0
 _DRIFT_S: Final = 2.0
 _MODELS_S: Final = 5.0
 _ALARMS_S: Final = 10.0
+_TRIAL_S: Final = 2.0
 _QUALITY_S: Final = 60.0
 _NO_ARCHIVE_S: Final = 5.0
 _TOGETHER_S: Final = 10.0
@@ -83,6 +86,7 @@ class Dashboard:
         self._live = Live(self._alerts)
         self._shelf = Shelf(registry, verifying_key_of(settings))
         self._policies = known_policies(settings)
+        self._steward = RolloutSteward(sources_of(settings, self._shelf, self._policies))
         self._models = ModelViews(registry, self._shelf, self._policies, settings.model.registry)
         self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
         self._quality = QualityView(self._quality_log, archive, currency)
@@ -110,6 +114,7 @@ class Dashboard:
             every(_ALARMS_S, self._pass_on, stop),
             self._quality_loop(stop),
             every(_TOGETHER_S, self._read_together, stop),
+            every(_TRIAL_S, self._steer, stop),
         ]
         if self._settings.kafka.bootstrap:
             work.append(tail.run(stop))
@@ -154,7 +159,7 @@ class Dashboard:
 
     async def models(self) -> ModelsAnswer:
         """See `Views`."""
-        return await asyncio.to_thread(self._models.all, self._serving(), now_ms())
+        return await asyncio.to_thread(self._models.all, self._serving(), now_ms(), self._steward.trouble)
 
     async def model(self, reference: str) -> ModelAnswer:
         """See `Views`."""
@@ -241,6 +246,9 @@ class Dashboard:
                 default = (await asyncio.to_thread(self._shelf.get, champion)).manifest.policy
                 policy = await asyncio.to_thread(self._policies.in_force, champion, default)
                 self._threshold = policy.thresholds[Tier.FULL].review
+
+    async def _steer(self) -> None:
+        await self._steward.look(self._live.fleet.speaking(now_ms()), now_ms())
 
     async def _quality_loop(self, stop: asyncio.Event) -> None:
         """Read the archive every minute; look often whether there is one."""

@@ -11,10 +11,12 @@ from models.registry_history import CHAMPION, Event
 from monitoring.explanation import Threshold
 from service.policies import Policies
 from service.registry_words import what_happened
-from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State
+from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State, TrialAnswer
 from service.web.shelf import Shelf
+from service.web.trials import trials_of
 
 _MOST_FEATURES: Final = 20
+_MOST_TRIALS: Final = 6
 _MEANING: Final = {feature.name: feature.meaning for feature in FEATURES}
 
 
@@ -42,12 +44,13 @@ class ModelViews:
         except OSError:
             return None
 
-    def all(self, serving: Iterable[str], now_ms: int) -> ModelsAnswer:
+    def all(self, serving: Iterable[str], now_ms: int, trouble: str = "") -> ModelsAnswer:
         """Return every model.
 
         Args:
             serving: The model of each worker that is alive.
             now_ms: Wall clock.
+            trouble: Why the trial in force cannot be compared; empty: it can.
         """
         try:
             entries, events = self._registry.entries(), self._registry.history()
@@ -64,11 +67,16 @@ class ModelViews:
         champion = self.champion()
         foreign = sorted(set(n_workers) - {entry.reference for entry in entries})
         state, sentence = _judged(champion, n_workers, foreign)
+        trials = trials_of(self._registry, (entry.reference for entry in entries), trouble)[:_MOST_TRIALS]
+        sentence += _on_trial(trials)
+        if trouble and state == "well":
+            state, sentence = "attention", f"{sentence} It cannot be compared now: {trouble.rstrip('.')}."
         if unreadable and state == "well":
             state, sentence = "attention", unreadable
         return ModelsAnswer(
             at_ms=now_ms, state=state, sentence=sentence, champion=champion,
             models=[_row(entry, n_workers[entry.reference]) for entry in reversed(entries)], history=_events(reversed(events)),
+            trials=trials,
         )  # fmt: skip
 
     def one(self, reference: str, serving: Iterable[str]) -> ModelAnswer:
@@ -92,6 +100,7 @@ class ModelViews:
             },
             importance=self._importance(name), libraries=dict(manifest.libraries), card=self._card(name),
             history=_events(event for event in reversed(self._registry.history()) if event.model == name),
+            trials=trials_of(self._registry, [name], "")[:_MOST_TRIALS],
         )  # fmt: skip
 
     def _importance(self, name: str) -> list[Importance]:
@@ -113,7 +122,7 @@ class ModelViews:
 
 
 def _nothing(state: State, sentence: str, now_ms: int) -> ModelsAnswer:
-    return ModelsAnswer(at_ms=now_ms, state=state, sentence=sentence, champion=None, models=[], history=[])
+    return ModelsAnswer(at_ms=now_ms, state=state, sentence=sentence, champion=None, models=[], history=[], trials=[])
 
 
 def _judged(champion: str | None, n_workers: Counter[str], foreign: Sequence[str]) -> tuple[State, str]:
@@ -129,6 +138,15 @@ def _judged(champion: str | None, n_workers: Counter[str], foreign: Sequence[str
         others = f"{total - n_serving} of {total} workers serve another model"
         return "attention", f"{champion} is the champion, but {others}: they take it within seconds, or their logs say why they refuse it."
     return "well", f"{champion} is the champion, and {'the worker serves' if total == 1 else f'all {total} workers serve'} it."
+
+
+def _on_trial(trials: Sequence[TrialAnswer]) -> str:
+    """Return the sentence about the trial in force, empty if there is none."""
+    trial = next((trial for trial in trials if trial.outcome == "running"), None)
+    if trial is None:
+        return ""
+    share = f" for {trial.percent:g} % of the cards" if trial.mode == "canary" else ""
+    return f" {trial.model} is on trial beside it, as a {trial.mode}{share}."
 
 
 def _row(entry: Entry, n_workers: int) -> ModelRow:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from monitoring.fleet import VariantCount, WorkerState
-from monitoring.rollout_windows import WINDOW_MS, Window, WindowCounter, harm, why_roll_back
+from monitoring.rollout_windows import WINDOW_MS, TrialWindow, WindowCounter, harm, why_roll_back
 
-_WELL = Window(0, n=10_000, n_challenger=1_000, n_challenger_alerts=5, n_shadow=9_000, n_shadow_alerts=45)
+_WELL = TrialWindow(0, n=10_000, n_challenger=1_000, n_challenger_alerts=5, n_shadow=9_000, n_shadow_alerts=45)
 _NOISY = msgspec.structs.replace(_WELL, n_challenger_alerts=40)
 _STATE = WorkerState(
     worker="aaaaaaaa", at_ms=0, started_ms=0, model="weir@1", spec="", policy="", partitions=[0], lag=0, event_ms=0, transactions=0,
@@ -37,7 +37,7 @@ def _said(worker: str, started_ms: int, decided: int, alerts: int, shadow: int, 
         (msgspec.structs.replace(_WELL, n_late=101), "later than the latency budget"),
     ],
 )
-def test_each_kind_of_harm_is_named(window: Window, word: str) -> None:
+def test_each_kind_of_harm_is_named(window: TrialWindow, word: str) -> None:
     assert word in harm(window)
 
 
@@ -50,12 +50,12 @@ def test_each_kind_of_harm_is_named(window: Window, word: str) -> None:
         msgspec.structs.replace(_WELL, n_challenger=0, n_challenger_alerts=0),
     ],
 )
-def test_what_is_within_the_limits_is_no_harm(window: Window) -> None:
+def test_what_is_within_the_limits_is_no_harm(window: TrialWindow) -> None:
     assert harm(window) == ""
 
 
 def test_a_few_alerts_more_than_twice_as_many_are_chance_and_not_harm() -> None:
-    assert harm(Window(0, n=10_000, n_challenger=500, n_challenger_alerts=6, n_shadow=9_500, n_shadow_alerts=47)) == ""
+    assert harm(TrialWindow(0, n=10_000, n_challenger=500, n_challenger_alerts=6, n_shadow=9_500, n_shadow_alerts=47)) == ""
 
 
 def test_two_of_three_windows_end_a_trial_and_one_does_not() -> None:
@@ -81,14 +81,14 @@ def test_windows_hold_what_was_counted_in_them_by_every_worker() -> None:
     has_ended = counter.hear([_said("a", 0, 1_300, 30, 12_000, late=7), _said("b", 60, 300, 3, 2_000, not_full=5)], now_ms=WINDOW_MS)
 
     assert has_ended
-    assert counter.windows == [Window(0, 4_500, 5, 7, 500, 23, 4_000, 20)]
+    assert counter.windows == [TrialWindow(0, 4_500, 5, 7, 500, 23, 4_000, 20)]
 
 
 def test_a_trial_as_good_as_its_shadow_goes_on_for_28_days() -> None:
     random = np.random.default_rng(28)
     n_shadow, n = 9_500, 500
-    windows: list[Window] = []
+    windows: list[TrialWindow] = []
     for _ in range(28 * 288):
         alerts, shadow = int(random.binomial(n, 0.005)), int(random.binomial(n_shadow, 0.005))
-        windows = [*windows[-2:], Window(0, n + n_shadow, 0, 0, n, alerts, n_shadow, shadow)]
+        windows = [*windows[-2:], TrialWindow(0, n + n_shadow, 0, 0, n, alerts, n_shadow, shadow)]
         assert why_roll_back(windows) == ""
