@@ -107,8 +107,11 @@ def test_registering_and_collecting_at_the_same_time_leaves_whole_bundles(tmp_pa
     # To the collector everything is two days old.
     collector = FileRegistry(root, clock_ms=lambda: time.time_ns() // 1_000_000 + 48 * HOUR_MS)
     writer = subprocess.Popen([sys.executable, "-c", _REGISTERING, str(root), *map(str, made)])
+    whole = {path.name for path in made[0].iterdir()}
     n_collected = 0
     while writer.poll() is None:
+        for model in collector.names():
+            assert {path.name for path in (root / "bundles" / model).iterdir()} == whole
         n_collected += len(collector.collect(0))
         assert collector.reference("champion") == champion
     n_collected += len(collector.collect(0))
@@ -117,4 +120,4 @@ def test_registering_and_collecting_at_the_same_time_leaves_whole_bundles(tmp_pa
     assert n_collected >= 2
     assert collector.names() == [champion]
     assert sum(event.event == "collected" for event in collector.history()) == n_collected
-    assert {path.name for path in collector.resolve("champion").iterdir()} == {path.name for path in made[0].iterdir()}
+    assert {path.name for path in collector.resolve("champion").iterdir()} == whole
