@@ -5,10 +5,13 @@ import pytest
 
 from domain.decision import Tier
 from domain.errors import ModelError
+from features.spec import N_FEATURES
 from models.bundle import FULL, SMALL
 from models.calibration import Platt
 from models.ensemble import compile_ensemble, compile_members
 from models.fitted import trees_of
+from models.graph import Graph
+from models.graph_input import VECTORS
 from models.members import MEMBERS
 from models.missing import with_missing_blocks, without_state
 from models.parity import TOLERANCE, check_parity, reference_rows
@@ -44,8 +47,6 @@ def test_trees_are_exact_on_their_splits_and_where_values_are_missing(hard_rows:
 
 
 def test_category_encodings_are_the_graphs_first_nodes(hard_rows: np.ndarray):
-    from models.graph import Graph
-
     tables = fitted().ensemble.tables
     graph = Graph()
     content = graph.finish(encoded=graph.categories(tables))
@@ -64,6 +65,20 @@ def test_a_row_scores_the_same_bits_alone_and_among_others(size: int):
     parts = np.concatenate([session.run(["logit"], {"X": rows[i : i + size]})[0] for i in range(0, len(rows), size)])
 
     assert np.array_equal(whole, parts)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 15, 17, 94, 187])
+def test_a_sum_along_a_row_is_the_same_bits_wherever_the_row_stands(width: int):
+    graph = Graph()
+    bounds = [graph.constant([value], np.int64) for value in (0, width, 1)]
+    columns = graph.op("Slice", VECTORS, *bounds)
+    session = open_session(graph.finish(total=graph.row_sum(columns, width)))
+    rows = np.random.default_rng(2).lognormal(size=(40, N_FEATURES)).astype(np.float32)
+
+    whole = session.run(["total"], {VECTORS: rows})[0]
+
+    assert np.array_equal(whole, np.concatenate([session.run(["total"], {VECTORS: row[None]})[0] for row in rows]))
+    assert whole[:, 0] == pytest.approx(rows[:, :width].sum(axis=1), rel=1e-5)
 
 
 def test_the_gate_passes_what_was_compiled():
