@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -11,8 +12,9 @@ from features.currency import Rates
 from features.history import read_history, write_history
 from features.spec import FeatureSettings
 from models.evaluation_extras import delay_curve, learning_curve
-from models.folds import Plan
+from models.folds import Plan, folds_of
 from models.options import TrainingOptions
+from models.prepared import prepare
 from service.cli import weir
 from service.evaluation_running import configurations_of
 from simulate.generate import generate
@@ -163,6 +165,23 @@ def test_what_comes_after_the_first_test_instant_changes_nothing_that_was_learnt
     assert models == {name: last["thresholds"][name] for name in models}
     assert found["weights"]["main"] == last["weights"]["main"]
     assert (found["n_train"], found["n_train_frauds"]) == (last["n_train"], last["n_train_frauds"])
+
+
+def test_known_cards_leave_the_test_set_where_that_is_wanted_and_their_rows_are_counted_either_way(place):
+    history, rates = read_history(place / "history.parquet"), Rates("EUR")
+    plan = Plan(n_folds=1, known_days=None)
+    (fold,) = folds_of(plan, history)
+
+    kept, dropped = (
+        prepare(history, FeatureSettings(), rates, one, [fold], newest_days=7).judged(fold)
+        for one in (plan, msgspec.structs.replace(plan, is_known_dropped=True))
+    )
+
+    assert kept[1] == dropped[1] == kept[0].is_known.sum() > 20
+    assert dropped[0].row.tolist() == kept[0].row[~kept[0].is_known].tolist()
+    assert dropped[0].amount.tolist() == kept[0].amount[~kept[0].is_known].tolist()
+    amount = history["amount_minor"].to_numpy()[kept[0].row] / 100
+    assert kept[0].amount == pytest.approx(amount, rel=1e-5, abs=1e-5)
 
 
 def test_leaks_are_looked_for_where_none_is(place):
