@@ -11,6 +11,7 @@ import { pageHead, panel, tell } from "./panel.js";
 import { address, amend } from "./router.js";
 import { sparkline } from "./sparkline.js";
 import { table } from "./table.js";
+import { togetherPanel } from "./together.js";
 
 const EVERY_MS = 15_000;
 const FIRST_ROWS = 30;
@@ -213,9 +214,10 @@ function mountTable(view, route, window) {
   const lead = element("p", { class: "lead" }, "Looking…");
   const found = element("div");
   const score = scorePanel();
+  const together = togetherPanel();
   const incidents = incidentPanel();
   const features = featurePanel(route);
-  for (const part of [score, incidents, features]) part.node.hidden = true;
+  for (const part of [score, together, incidents, features]) part.node.hidden = true;
   const rest = element("div", { class: "panel" }, waiting("Loading drift"));
   const windows = choice("Window of event time", WINDOWS, window, (value) => {
     location.hash = address("drift", "", { window: value });
@@ -227,6 +229,7 @@ function mountTable(view, route, window) {
     rest,
     incidents.node,
     score.node,
+    together.node,
     features.node,
   );
   return follow(
@@ -246,6 +249,7 @@ function mountTable(view, route, window) {
           ),
       );
       score.set(answer.score, window);
+      together.set(isEmpty ? null : answer.together, window);
       incidents.node.hidden = isEmpty && !answer.incidents.length;
       incidents.set({
         incidents: answer.incidents,

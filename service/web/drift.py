@@ -56,7 +56,7 @@ class DriftView:
             base_currency=self._base_currency, state=state,
             sentence=_sentence(features, score, window, n_rows, days, has_baseline=has_baseline), notices=sorted_notices(notices),
             has_baseline=has_baseline, baseline_days=min(days, MIN_DAYS), baseline_days_needed=MIN_DAYS, n_rows=n_rows, score=score,
-            features=features, incidents=drift.incidents, models=models,
+            together=None, features=features, incidents=drift.incidents, models=models,
         )  # fmt: skip
 
     def feature(self, name: str, window: Window, *, now_ms: int) -> DriftFeatureAnswer | None:

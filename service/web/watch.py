@@ -185,8 +185,8 @@ class DriftWatch:
         sentence = "Nothing is counted: train a model (weir train HISTORY) and start a worker (weir worker)."
         return DriftAnswer(
             at_ms=now_ms, event_ms=None, window=window, model="", base_currency=self._base_currency, state="empty", sentence=sentence,
-            notices=notices, has_baseline=False, baseline_days=0, baseline_days_needed=MIN_DAYS, n_rows=0, score=None, features=[],
-            incidents=[], models=models,
+            notices=notices, has_baseline=False, baseline_days=0, baseline_days_needed=MIN_DAYS, n_rows=0, score=None, together=None,
+            features=[], incidents=[], models=models,
         )  # fmt: skip
 
     def _spans(self) -> list[ModelSpan]:
