@@ -64,7 +64,7 @@ def write_evidently(reference: pl.DataFrame, current: pl.DataFrame, path: Path) 
         presets: Any = import_module("evidently.presets")
     except ImportError as error:
         raise ConfigError(
-            f"Evidently cannot be imported ({error}); install it: pip install 'evidently>=0.7.23,<0.8' 'pandas<3' pyarrow"
+            f"Evidently cannot be imported ({error}); install it: pip install --require-hashes --no-deps -r requirements/evidently.txt"
         ) from error
     known = [
         name

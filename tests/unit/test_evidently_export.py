@@ -1,7 +1,9 @@
 """Archived vectors for Evidently, and what is said where it is not installed."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -59,9 +61,24 @@ def test_a_span_without_vectors_is_refused_with_a_sentence(archive):
         archived_vectors(archive, SPEC, 5_000, 6_000)
 
 
+def test_the_lock_of_evidently_fits_what_weir_is_installed_with():
+    """So that it can be installed beside weir without replacing anything."""
+    extra = _versions("evidently")
+
+    assert {
+        name: version for lock in ("runtime", "train", "web") for name, version in _versions(lock).items() if name in extra
+    }.items() <= extra.items()
+    assert {"evidently", "pandas", "pyarrow"} <= extra.keys()
+
+
+def _versions(lock: str) -> dict[str, str]:
+    text = (Path(__file__).parents[2] / "requirements" / f"{lock}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)", text, re.MULTILINE))
+
+
 def test_without_evidently_one_sentence_tells_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "evidently", None)
     frame = pl.DataFrame({"card_count_1h": [1.0]})
 
-    with pytest.raises(ConfigError, match=r"install it: pip install 'evidently"):
+    with pytest.raises(ConfigError, match=r"install it: pip install --require-hashes --no-deps -r requirements/evidently\.txt"):
         write_evidently(frame, frame, tmp_path / "drift.html")
