@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from domain.errors import Unavailable, WeirError
+from domain.errors import WeirError
 from domain.model_event import ModelEvent
 from models.registry import FileRegistry
 from service.lineup_loading import LineupLoader, Loaded, Refusal
@@ -21,7 +21,7 @@ _AGAIN_S: Final = 30.0
 _RETIRE_S: Final = 10.0
 
 Adopt = Callable[[Lineup], Awaitable[None]]
-"""Makes ready for a lineup; raises Unavailable if that has to wait."""
+"""Makes ready for a lineup; a WeirError puts the swap off until the next look."""
 
 Tell = Callable[[ModelEvent], Awaitable[None]]
 """Publishes an event; raises WeirError if it could not."""
@@ -72,9 +72,8 @@ class ModelWatch:
             try:
                 await self._follow(adopt)
                 await self._retire()
-            except (OSError, Unavailable) as error:
+            except (OSError, WeirError) as error:
                 log.warning("registry_not_followed", reason=str(error))
-                self._stamp = ()
             await self._tell(tell)
             await asyncio.sleep(self._poll_s)
 
@@ -88,10 +87,10 @@ class ModelWatch:
         loaded = await asyncio.to_thread(self._loader.follow, before)
         self._note(loaded.refusals)
         if loaded.lineup != before:
+            events = await asyncio.to_thread(self._registry.history)
             await adopt(loaded.lineup)
             self.lineup = loaded.lineup
             self.n_swaps += 1
-            events = await asyncio.to_thread(self._registry.history)
             for event in changes(before, loaded.lineup, events, worker=self._worker, at_ms=now_ms()):
                 log.info(event.event, model=event.model, policy=event.policy, sentence=event.sentence)
                 self._untold.append(event)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -20,6 +21,7 @@ from features.redis_log import RedisLog, library
 from features.redis_markers import RedisMarkers
 from features.redis_wire import Wire
 from features.store import FeatureStore
+from models.reason_texts import ReasonTexts
 from monitoring.metrics import Metrics
 from service.heartbeat import Heartbeat, Surroundings
 from service.lineup_loading import Opened
@@ -111,7 +113,7 @@ class Serving:
             self._store, lambda: self._models.lineup, self._sources, rates, self._topics, metrics, past=self._positions,
             vector_share=settings.features.vector_share, reasons_budget_ms=settings.scoring.reasons_budget_ms,
             control=Control(settings.scoring.control_scale, settings.scoring.release_control), on_scored=self._heartbeat.count,
-            shedding=self._shedding,
+            shedding=self._shedding, say=ReasonTexts.load(Path(texts)).of if (texts := settings.scoring.reason_texts) else None,
         )  # fmt: skip
         self._parked = redis_parked.RedisParked(self._fence, self._keys)
         self._waiting = self._new_waiting()
@@ -212,8 +214,9 @@ class Serving:
             tasks.create_task(self._waiting.run(publisher.publish))
 
     async def _adopt(self, lineup: Lineup) -> None:
-        """Make ready for a lineup that answers from the next chunk on."""
-        await self._transactions.prepare(lineup)
+        """Make ready for a lineup that answers from the next chunk on; without Redis that chunk does it, a rollback does not wait."""
+        with suppress(Unavailable):
+            await self._transactions.prepare(lineup)
         await asyncio.to_thread(self._heartbeat.adopt, lineup)
         self._show_models(lineup)
 

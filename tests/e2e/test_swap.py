@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -197,3 +198,35 @@ def assert_duplicates_say_what_was_said_first(site: Installation, trained, score
         same = ("probability", "decision", "model", "variant", "policy", "rule", "tier")
         assert {name: getattr(duplicate, name) for name in same} == {name: getattr(score, name) for name in same}
         assert "duplicate" in duplicate.flags
+
+
+def test_a_backlog_is_answered_by_the_small_model_until_time_is_enough_again(site, trained):
+    model, history = registry_of(site.settings).aliases()["champion"], trained.history
+    second = sibling_of(site.settings, "champion", slope=0.8)
+    registry_of(site.settings).shadow(second)
+    site.send_history(history, 0, 1_000)
+    worker = site.start_worker(WEIR_SCORING_LATENCY_BUDGET_MS="2000")
+    site.until_answered(set(history["transaction_id"][:1_000]))
+    assert site.metrics(worker)["weir_sheddings_total"] == 1
+    n_sent = 1_000
+
+    def is_calm() -> bool:
+        nonlocal n_sent
+        site.send_history(history, n_sent, n_sent + 10)
+        n_sent += 10
+        return site.metrics(worker)["weir_shedding"] == 0
+
+    until(is_calm, "the small model goes on answering: " + site.logs())
+    site.send_history(history, n_sent, n_sent + 100)
+    site.until_answered(set(history["transaction_id"][: n_sent + 100]))
+
+    scores = scores_of(site)
+    found = checked(site, scores)
+    assert (found.n_answers, found.n_repeated, found.n_mixed) == (n_sent + 100, 0, 0)
+    assert {score.model for score in scores} == {model}
+    tiers = Counter(score.tier.value for score in scores if score.transaction_id in set(history["transaction_id"][:1_000]))
+    assert tiers.keys() == {"full", "small"}
+    assert tiers["small"] >= 500
+    assert "full" in {score.tier.value for score in scores if score.transaction_id in set(history["transaction_id"][n_sent:][:100])}
+    assert {score.tier.value for score in scores if score.shadow is not None} == {"full"}
+    assert site.stop(worker) == 0

@@ -244,6 +244,7 @@ def test_monitoring_is_told_of_each_variant_apart_and_of_the_shadow():
     [messages] = run_of(canary(50), on_scored=found.append)(records_of([*VALUES, *VALUES[:20]]))
 
     first = [score for score in scores(messages) if "duplicate" not in score.flags]
+    assert [score.shadow for score in scores(messages) if "duplicate" in score.flags] == [None] * 20
     assert {scored.variant for scored in found} == {"champion", "challenger"}
     for scored in found:
         mine = [score for score in first if score.variant == scored.variant]
