@@ -19,6 +19,7 @@ const WORDS = {
 // The axis is logarithmic: evidence multiplies. What lies outside tells nothing more.
 const LEAST = 0.01;
 const MOST = 1e6;
+const MOST_TICKS = 8;
 const power = (value) => Math.log10(Math.min(MOST, Math.max(LEAST, value)));
 
 /** Evidence as people read it: "0.03", "4.1", "57", "over a million". */
@@ -45,7 +46,7 @@ function evidenceChart() {
       { label: "for the challenger", role: "subject" },
       { label: "for the champion", role: "beside", isDashed: true },
     ],
-    x: { isTime: true, read: date, format: day },
+    x: { isTime: true, read: date, format: day, splits: (u) => u.data[0].filter((_, place, all) => place % Math.ceil(all.length / MOST_TICKS) === 0) },
     empty: "No day has matured yet.",
   });
 }
@@ -97,10 +98,8 @@ function trialPanel(id, isOpen) {
   const days = dayTable();
   const windows = windowTable();
   const evidence = element("div", { class: "stack" }, drawn.node, days.node, windows.node);
-  const body = isOpen
-    ? evidence
-    : element("details", {}, element("summary", {}, "Show the evidence"), evidence);
-  const node = panel(id, title, sentence, list, body);
+  const body = isOpen ? evidence : element("details", {}, element("summary", {}, "Show the evidence"), evidence);
+  const node = panel(id, title, element("div", { class: "stack" }, sentence, list, body));
 
   return {
     node,
