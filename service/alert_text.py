@@ -30,6 +30,10 @@ def score_text(score: Score) -> Text:
     text = Text(f"{format_time(score.event_time_ms)}  ")
     text.append(f"{score.decision:<7}", _COLOURS[score.decision])
     text.append(f"  {score.probability:.4f}  {score.transaction_id}  card {score.card_id}  {score.model} {score.tier.value}")
+    if score.variant != "champion":
+        text.append(f"  {score.variant}", "cyan")
+    if score.rule is not None:
+        text.append(f"  rule {score.rule}", "cyan")
     if score.flags:
         text.append("  " + " ".join(score.flags), "magenta")
     return text
@@ -43,6 +47,8 @@ def alert_text(alert: Alert) -> Text:
     text.append(f"  card {alert.card_id}  {alert.transaction_id}", "dim")
     if alert.flags:
         text.append("  " + " ".join(alert.flags), "magenta")
+    if alert.rule is not None:
+        text.append(f"\n    - the rule {alert.rule} decided it", "cyan")
     for reason in alert.reasons:
         text.append(f"\n    - {reason.text}")
     return text
