@@ -12,6 +12,7 @@ from features.redis_wire import Call, Command, Wire
 from service.settings import Settings
 from service.transaction_records import Fields, Place
 from service.wiring import keys_of, redis_client
+from stream.lineup import Release
 
 _ENTITIES: Final = ("card_id", "merchant_id", "device_id", "ip")
 
@@ -24,7 +25,7 @@ class Indexed(NamedTuple):
     place: Place | None
     """None: the entry was rebuilt from a history, which does not say."""
     release: str
-    """Model and policy of the answer; empty: not known."""
+    """By what the answer was given, see `stream.lineup.Release`; empty: not known."""
     labels: list[tuple[IndexedLabel, Place | None]]
     """Each with its place in `labels.v1`."""
 
@@ -38,11 +39,11 @@ class Indexed(NamedTuple):
         answer = self.entry.answer
         if answer is None:
             return None
-        model, _, policy = self.release.rpartition(" ")
         found: Fields = {"transaction_id": transaction_id, "probability": answer.probability, "decision": answer.outcome}
         found |= {"tier": answer.tier.value, "flags": list(flag_names(answer.flags))}
-        if model:
-            found |= {"model": model, "policy": policy}
+        if self.release:
+            by = Release.decode(self.release)
+            found |= {"model": by.model, "policy": by.policy, "variant": by.variant} | ({"rule": by.rule} if by.rule else {})
         if self.place is not None:
             found["source"] = [self.place.partition, self.place.offset]
         return found
