@@ -14,19 +14,29 @@ if TYPE_CHECKING:
 
 @click.command(name="promote")
 @click.argument("reference")
+@click.option("--force", "is_forced", is_flag=True, help="Promote although the gate refused it; the history records that.")
 @authored
 @click.option("--json", "as_json", is_flag=True, help="Print what is in force then as JSON.")
 @click.pass_context
-def promote(context: click.Context, reference: str, *, who: str, why: str, as_json: bool) -> None:
+def promote(context: click.Context, reference: str, *, is_forced: bool, who: str, why: str, as_json: bool) -> None:
     """Make a model the champion; the champion so far becomes `previous`. A trial of the model ends.
+
+    A model that the gate refused is refused here (`weir models gate`). One without a verdict is promoted with a warning, unless
+    gate.required is set.
 
     \b
     Examples:
       weir models promote weir@1f2e3d4c5b6a --why "better in four weeks of shadow"
       weir models promote challenger
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from service.gating import require_passed
+
     registry, seen = _opened(context, reference)
-    found = registry.promote(registry.reference(reference), expected=seen, who=who, why=why)
+    model = registry.reference(reference)
+    warning, is_overridden = require_passed(registry, model, seen, _settings(context), is_forced=is_forced)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    found = registry.promote(model, expected=seen, who=who, why=why, is_forced=is_overridden)
     _tell(registry, f"{found} is the champion; running workers take it at their next look", as_json=as_json)
 
 

@@ -99,6 +99,24 @@ class PolicySettings(_Section, frozen=True):
     decline_share: Annotated[float, Meta(description="share of the alerts that are declined, the rest is reviewed", ge=0, le=1)] = 0.4
 
 
+class GateSettings(_Section, frozen=True):
+    """What a model must show before it may become champion."""
+
+    fairness: Annotated[
+        str, Meta(description="columns of the history whose groups must not be stopped more often, by commas; `extra.<key>` too")
+    ] = ""
+    folds: Annotated[int, Meta(description="newest weeks that candidate and champion are trained for and compared on", ge=1, le=26)] = 4
+    one_row_ms: Annotated[float, Meta(description="longest time of the full model for one transaction, 99th percentile, in ms", gt=0)] = 1.0
+    batch_row_us: Annotated[float, Meta(description="longest time for each of 256 transactions at once, in microseconds", gt=0)] = 60.0
+    required: Annotated[
+        bool, Meta(description="promote only what the gate has passed against this champion; else a missing verdict warns")
+    ] = False
+
+    def columns(self) -> list[str]:
+        """Return the columns of `fairness`."""
+        return [name.strip() for name in self.fairness.split(",") if name.strip()]
+
+
 class ScoringSettings(_Section, frozen=True):
     """How the worker takes and answers transactions."""
 
@@ -113,6 +131,9 @@ class ScoringSettings(_Section, frozen=True):
     reasons_budget_ms: Annotated[
         float, Meta(description="time per chunk for exact reasons, in ms; beyond it the small model gives them", ge=0, le=60_000)
     ] = 20.0
+    reason_texts: Annotated[
+        str, Meta(description="TOML file with the sentences of reasons in another language, see docs/reasons.md; empty = English")
+    ] = ""
     control_scale: Annotated[
         float, Meta(description="control sample: share reviewed at random = this times the root of the probability; 0 = none", ge=0, le=10)
     ] = 0.0
@@ -146,6 +167,7 @@ class ArchiveSettings(_Section, frozen=True):
 
     directory: Annotated[str, Meta(description="folder of the archive", min_length=1)] = "var/archive"
     keep_days: Annotated[int, Meta(description="whole UTC days that the archive keeps; 0 = all", ge=0)] = 0
+    port: Annotated[int, Meta(description="port of its /healthz and /metrics; 0 = a free one", ge=0, le=65535)] = 0
 
 
 class EmbeddedSettings(_Section, frozen=True):
@@ -164,6 +186,7 @@ class Settings(_Section, frozen=True):
     features: FeaturesSettings = FeaturesSettings()
     model: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
+    gate: GateSettings = GateSettings()
     scoring: ScoringSettings = ScoringSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     web: WebSettings = WebSettings()

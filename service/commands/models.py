@@ -6,6 +6,7 @@ import click
 
 from service.add_member_command import add_member
 from service.authorship import authored
+from service.gate_command import gate
 from service.rollout_commands import canary, end, promote, rollback, shadow
 from service.times import format_time
 from service.variants_command import variants
@@ -72,7 +73,9 @@ def show(context: click.Context, reference: str, *, as_json: bool) -> None:
       weir models show challenger
     """  # noqa: D301 - click's mark for lines that stay as they are
     from models.bundle import CARD, verify_bundle
+    from models.gate import read_verdict
     from service.context import settings_of
+    from service.gate_command import verdict_text
     from service.registry_words import event_sentence
     from service.rollout_record import read_trials
     from service.rollout_words import trial_lines
@@ -82,8 +85,9 @@ def show(context: click.Context, reference: str, *, as_json: bool) -> None:
     registry = registry_of(settings)
     folder, trials = registry.resolve(reference), read_trials(registry.beside(reference))
     manifest, version, _ = verify_bundle(folder, verifying_key_of(settings))
+    verdict = read_verdict(registry.beside(f"{manifest.name}@{version}"))
     if as_json:
-        _print({"model": f"{manifest.name}@{version}", "manifest": manifest, "trials": trials})
+        _print({"model": f"{manifest.name}@{version}", "manifest": manifest, "trials": trials, "verdict": verdict})
         return
     click.echo((folder / CARD).read_text("utf-8"))
     for event in registry.history():
@@ -91,6 +95,8 @@ def show(context: click.Context, reference: str, *, as_json: bool) -> None:
             click.echo(f"{format_time(event.time_ms)}  {event_sentence(event)}")
     for trial in trials:
         click.echo("\n".join(["", *trial_lines(trial), ""]))
+    if verdict is not None:
+        click.echo(f"\n{verdict_text(verdict)}\n")
     click.echo(f"{manifest.name}@{version}, feature spec {manifest.spec}; signature and files verified")
 
 
@@ -214,7 +220,7 @@ def mirror_models(context: click.Context, uri: str, *, experiment: str, as_json:
     click.echo("aliases: " + (", ".join(f"{alias} {model}" for alias, model in found.aliases.items()) or "none"))
 
 
-for _command in (promote, rollback, shadow, canary, end, variants, add_member):
+for _command in (gate, promote, rollback, shadow, canary, end, variants, add_member):
     command.add_command(_command)
 
 
