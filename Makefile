@@ -88,8 +88,9 @@ bench: setup ## throughput and latency; ARGS are handed on
 up: $(RUN) ## start the embedded Kafka and Redis in the background
 	@exec $(BIN)/weir up
 
-docs: setup ## generate docs/features.md, docs/openapi.json and the Grafana dashboards
+docs: setup ## generate docs/features.md, docs/reasons.md, docs/openapi.json and the Grafana dashboards
 	@$(BIN)/python -m features.reference > docs/features.md.new && mv docs/features.md.new docs/features.md
+	@$(BIN)/python -m models.reason_reference > docs/reasons.md.new && mv docs/reasons.md.new docs/reasons.md
 	@$(BIN)/python -m service.web.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 	@$(BIN)/python -m monitoring.dashboards deploy/grafana/dashboards
 

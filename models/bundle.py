@@ -95,6 +95,7 @@ def load_bundle(folder: Path, key: bytes, spec: str) -> Scorer:
         profile=files[PROFILE],
     )
     scorer.check_golden_rows()
+    scorer.check_reasons()
     return scorer
 
 

@@ -26,6 +26,9 @@ from monitoring.profile import Profile
 #: Golden rows may differ by this much between processors.
 _GOLDEN_TOLERANCE = 1e-5
 _DAY_MS = 86_400_000
+#: Contributions are float32 sums over all trees.
+_ADDITIVITY_TOLERANCE = 1e-3
+_EXPLAINED_ROWS = 8
 
 
 class Scorer:
@@ -125,6 +128,20 @@ class Scorer:
                 raise BundleRejected(
                     f"the {tier} model of {self.name}@{self.version} scores its golden rows differently here (by {largest:.1e}): "
                     "another version of the runtime? install the locked one"
+                )
+
+    def check_reasons(self) -> None:
+        """Explain some of the golden rows.
+
+        Raises:
+            BundleRejected: What the features add does not sum to the score: the reasons would be wrong.
+        """
+        rows = self._golden.vectors[:_EXPLAINED_ROWS]
+        for name, part in (("booster", self._contributions), ("small model", self._small_contributions)):
+            if not (gap := part.gap(rows)) <= _ADDITIVITY_TOLERANCE:
+                raise BundleRejected(
+                    f"the contributions of the {name} of {self.name}@{self.version} miss its score by {gap:.1e}: "
+                    "another version of XGBoost? install the locked one"
                 )
 
     def _time_of_one_row(self) -> float:

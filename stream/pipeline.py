@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.decision import FLAG_BITS, Flag, Outcome, Tier, flag_names
+from domain.decision import FLAG_BITS, Flag, Outcome, Reason, Tier, flag_names
 from domain.errors import RejectedRecord
 from domain.transaction import Transaction, decode_transaction
 from features.batch import Batch, batch_of
@@ -64,9 +64,10 @@ class TransactionPipeline:
     def __init__(
         self, store: Store, lineup: Callable[[], Lineup], sources: Sources, rates: Rates, topics: OutputTopics, metrics: Metrics,
         *, vector_share: float, reasons_budget_ms: float, past: Past | None = None, control: Control | None = None,
-        on_scored: OnScored | None = None, shedding: Shedding | None = None,
+        on_scored: OnScored | None = None, shedding: Shedding | None = None, say: Callable[[Reason], Reason] | None = None,
     ) -> None:  # fmt: skip
         self._shedding = shedding or Shedding(0)
+        self._say = say
         self._past = past
         self._control = control or Control()
         self._on_scored = on_scored
@@ -179,6 +180,8 @@ class TransactionPipeline:
             # An answer without state is not recorded: asked again, in another chunk, it must have the same reasons, so none by the clock.
             budget_ms = 0.0 if chunk.tier is Tier.DEGRADED else self._reasons_budget_ms
             found = reasons_of(chunk.lineup, judged, observed.vectors, alerted, budget_ms=budget_ms)
+            if self._say is not None:
+                found = {row: tuple(map(self._say, reasons)) for row, reasons in found.items()}
             answers.reasons.update(found)
 
     def _count(self, answers: Answered, again: Mapping[int, str]) -> None:

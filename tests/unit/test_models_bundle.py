@@ -257,3 +257,10 @@ def test_the_profile_counts_every_row_of_every_feature():
     assert found.counts[5].tolist() == [1_000] + [0] * N_BINS
     assert found.counts[20].tolist() == [0] * N_BINS + [1_000]
     assert count(x[:, 0].astype(np.float64), found.edges[0]).tolist() == found.counts[0].tolist()
+
+
+def test_contributions_sum_to_the_score_and_a_model_where_they_do_not_is_refused(scorer: Scorer, monkeypatch: pytest.MonkeyPatch):
+    scorer.check_reasons()
+    monkeypatch.setattr("models.scorer._ADDITIVITY_TOLERANCE", -1.0)
+    with pytest.raises(BundleRejected, match=r"contributions of the booster of .* miss its score by"):
+        scorer.check_reasons()

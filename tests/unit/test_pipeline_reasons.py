@@ -3,6 +3,8 @@
 import asyncio
 from math import floor
 
+import msgspec
+
 from domain.decision import Reason
 from tests.unit.pipeline_runs import Run, TinyScorer, alerts, records_of, timeless, transaction
 
@@ -44,3 +46,9 @@ def test_an_alert_with_state_has_the_large_models_reasons_as_far_as_the_budget_g
     run.scorer = HurriedScorer()
     [messages] = run(records_of(VALUES))
     assert {reason.text for alert in alerts(messages) for reason in alert.reasons} == {"large", "small"}
+
+
+def test_reasons_are_said_in_the_language_of_the_settings():
+    run = Run(say=lambda reason: msgspec.structs.replace(reason, text="gesehen"))
+    [messages] = run(records_of(VALUES))
+    assert {reason.text for alert in alerts(messages) for reason in alert.reasons} == {"gesehen"}
