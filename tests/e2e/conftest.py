@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests: one trained model for all, one installation for each."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import pytest
 from models.options import Sizes, TrainingOptions
 from service.model_training import train_and_register
 from service.settings import load
-from simulate.generate import generate
+from simulate.generate import START_MS, generate
 from tests.e2e.installation import Installation
 
 DAY_MS = 86_400_000
@@ -26,15 +27,21 @@ class Trained(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A small model (the product's members, fewer trees), champion of its registry."""
-    registry = tmp_path_factory.mktemp("model") / "registry"
-    history = generate(n_days=PAST_DAYS + 14, n_cards=1_500, seed=5)
-    start_ms = int(history["event_time_ms"][0]) // DAY_MS * DAY_MS + PAST_DAYS * DAY_MS
-    options = TrainingOptions(min_calibration_frauds=30, sizes=Sizes(boosting_rounds=60, forest_trees=20, extra_trees=20, small_rounds=30))
-    settings = load(environ={"WEIR_MODEL_REGISTRY": str(registry)}).settings
-    train_and_register(history, settings, options=options, to_ms=start_ms)
-    return Trained(registry, history.filter(pl.col("event_time_ms") >= start_ms), start_ms)
+def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Trained:
+    """A small model (the product's members, fewer trees), champion of its registry; made once for all test processes. Leave it as it is."""
+    folder = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    start_ms = START_MS + PAST_DAYS * DAY_MS
+    with (folder / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (streamed := folder / "streamed.parquet").exists():
+            history = generate(n_days=PAST_DAYS + 14, n_cards=1_500, seed=5, start_ms=START_MS)
+            options = TrainingOptions(
+                min_calibration_frauds=30, sizes=Sizes(boosting_rounds=60, forest_trees=20, extra_trees=20, small_rounds=30)
+            )
+            settings = load(environ={"WEIR_MODEL_REGISTRY": str(folder / "registry")}).settings
+            train_and_register(history, settings, options=options, to_ms=start_ms)
+            history.filter(pl.col("event_time_ms") >= start_ms).write_parquet(streamed)
+    return Trained(folder / "registry", pl.read_parquet(streamed), start_ms)
 
 
 @pytest.fixture
