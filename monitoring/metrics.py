@@ -176,6 +176,7 @@ class Metrics:
         self._refused = Total("weir_bundles_refused", "Models and policies of the registry that were refused.", registry)
         self._shedding = Gauge("weir_shedding", "1 while the small model answers because time is short.", registry=registry)
         self._sheddings = Total("weir_sheddings", "Times that the small model took over, the present one included.", registry)
+        self._uncounted = Total("weir_drift_uncounted", "Answers that drift does not count: their hour was closed already.", registry)
         self._emptied = Gauge("weir_redis_emptied", "1 while nothing is consumed because Redis was emptied.", registry=registry)
 
     def set_journal(self, *, n_written: int, n_conflicts: int, n_forced: int, n_broken: int, fullness: float) -> None:
@@ -205,6 +206,10 @@ class Metrics:
         self._refused.set(n_refused)
         self._shedding.set(is_shedding)
         self._sheddings.set(n_sheddings)
+
+    def set_uncounted(self, n: int) -> None:
+        """Show how many answers came too late to be counted for drift."""
+        self._uncounted.set(n)
 
     def set_lags(self, lags: Mapping[tuple[str, int], int]) -> None:
         """Show the lag in records of the partitions assigned now, (topic, partition) -> records, and of no other."""

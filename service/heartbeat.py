@@ -68,6 +68,8 @@ class Heartbeat:
         self._left: list[ModelCounts] = []
         """Their last is still to be told."""
         self._forgotten: set[str] = set()
+        self._n_uncounted = 0
+        """Of the forgotten."""
         self._variants: Counter[tuple[str, str, str]] = Counter()
         """(variant, model, what) -> rows."""
         self._lineup = lineup
@@ -85,6 +87,7 @@ class Heartbeat:
                 self._begin(model_of(scorer), scorer)
         while len(self._counts) > _MOST_MODELS:
             model, counts = self._counts.popitem(last=False)
+            self._n_uncounted += counts.n_uncounted
             self._forgotten.add(model)
             self._left.append(counts)
         self._lineup = lineup
@@ -138,6 +141,7 @@ class Heartbeat:
             Unavailable: Redis does not answer; the next beat tells it.
         """
         at_ms = now_ms()
+        self._metrics.set_uncounted(self._n_uncounted + sum(counts.n_uncounted for counts in list(self._counts.values())))
         for counts in list(self._counts.values()):
             await counts.tell(self._storage, at_ms)
         while self._left:

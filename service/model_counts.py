@@ -41,6 +41,11 @@ class ModelCounts:
         """Count the answers of a chunk."""
         self._counters.count(scored.vectors, scored.probabilities, scored.time_ms, scored.outcomes)
 
+    @property
+    def n_uncounted(self) -> int:
+        """Return the number of answers of hours that were closed already."""
+        return self._counters.n_uncounted
+
     async def tell(self, storage: FleetStorage, at_ms: int) -> None:
         """Tell everything that changed.
 

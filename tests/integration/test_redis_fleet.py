@@ -10,6 +10,7 @@ import pytest
 
 from domain.decision import Tier
 from domain.errors import Unavailable
+from monitoring.counters import MOST_HOURS
 from monitoring.fleet import VariantCount, WorkerState
 from monitoring.metrics import Metrics
 from monitoring.packed import HOUR_MS, MINUTE_MS, Counts, pack, unpack
@@ -183,6 +184,27 @@ def test_what_workers_counted_adds_up_and_a_new_process_continues_nobodys_counte
         assert sorted(unpack(found[NOW_MS // HOUR_MS]).n_rows for _, found in read) == [5, 6]
         minutes = [(await storage.changed(model, worker, 0))[1] for model, worker in workers]
         assert sorted(unpack(found[NOW_MS // MINUTE_MS]).n_rows for found in minutes) == [5, 6]
+
+    play(site, law)
+
+
+def test_answers_of_hours_that_are_closed_are_shown_as_uncounted_though_their_model_is_forgotten(site):
+    def hours_then_an_old_one(beat):
+        for hour in range(MOST_HOURS + 1):
+            beat.count(scored(1, at_ms=NOW_MS + hour * HOUR_MS))
+        beat.count(scored(4))
+
+    async def law(storage, client):
+        del client
+        beat = heartbeat(storage)
+        hours_then_an_old_one(beat)
+        for number in range(2, 8):
+            later = Tiny()
+            later.version = str(number)
+            beat.adopt(Lineup(later))
+            await beat.beat()
+            assert "weir_drift_uncounted_total 4.0" in beat._metrics.exposition().decode()
+        assert MODEL in beat._forgotten
 
     play(site, law)
 
