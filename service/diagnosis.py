@@ -1,4 +1,4 @@
-"""What `weir doctor` looks at: Kafka, topics, Redis, the registry, the clocks. Nothing is changed."""
+"""What `weir doctor` looks at: Kafka, topics, Redis, the workers, the registry, the clocks. Nothing is changed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 from domain.errors import ConfigError, PolicyRejected, WeirError
 from features.index_budget import IndexBudget
 from features.redis_index_budget import decode_counts
+from service import fleet_status
 from service.settings import Settings, without_password
 from service.times import format_time, now_ms
 from service.wiring import kafka_connection, keys_of, load_champion, policies_of, registry_of, verifying_key_of
@@ -38,9 +39,13 @@ class Check(NamedTuple):
 
 def diagnose(settings: Settings) -> list[Check]:
     """Return all checks, in the order in which they should be repaired."""
-    parts: dict[str, Callable[[Settings], Iterator[Check]]] = {"kafka": _kafka, "redis": _redis, "registry": _registry}
+    parts: dict[str, Callable[[Settings], Iterator[Check]]] = {
+        "kafka": _kafka, "redis": _redis, "fleet": _fleet, "registry": _registry,
+    }  # fmt: skip
     found: list[Check] = []
     for name, part in parts.items():
+        if name == "fleet" and not any(check.name == "redis" and check.ok for check in found):
+            continue  # that Redis does not answer is said once
         try:
             for check in part(settings):
                 found.append(check)  # noqa: PERF402 - what was found before an error is kept
@@ -52,6 +57,7 @@ def diagnose(settings: Settings) -> list[Check]:
 _ADVICE: Final = {
     "kafka": "start the embedded one with `weir up`, or correct kafka.bootstrap",
     "redis": "start the embedded one with `weir up`, or correct redis.url",
+    "fleet": "workers speak by Redis: see what is said of it above",
     "registry": "`weir models list` shows what is there; `weir train HISTORY` makes a model",
 }
 
@@ -177,6 +183,19 @@ def _redis_clock(client: Any) -> Check:
     difference_ms = seconds * 1000 + micros // 1000 - (before + now_ms()) // 2
     ok = abs(difference_ms) <= _CLOCK_TOLERANCE_MS
     return Check("clock_redis", ok, f"differs by {difference_ms} ms", "" if ok else "set the clocks by NTP")
+
+
+def _fleet(settings: Settings) -> Iterator[Check]:
+    """Look at the workers heard of in the last 60 s; that there is none is no fault before one is started."""
+    found = fleet_status.workers(settings)
+    if not found:
+        yield Check("fleet", ok=True, detail="no worker was heard of in the last 60 s; start one: weir worker", advice="")
+        return
+    troubles = [f"{state.worker}: {'; '.join(said)}" for state in found if (said := fleet_status.troubles(state))]
+    lag = sum(state.lag for state in found)
+    heard = f"{len(found)} worker{'s' * (len(found) != 1)} heard of in the last 60 s, {lag:,} records wait"
+    advice = "the worker's log says why; `weir status` shows each" if troubles else ""
+    yield Check("fleet", ok=not troubles, detail=". ".join([heard, *troubles]), advice=advice)
 
 
 def _registry(settings: Settings) -> Iterator[Check]:

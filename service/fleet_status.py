@@ -51,5 +51,9 @@ def words(state: WorkerState) -> str:
     '0a1b2c3d  m@1  partitions 0 2  1,200 waiting  http://127.0.0.1:9'
     """
     partitions = "partitions " + " ".join(map(str, state.partitions)) if state.partitions else "no partition"
-    troubles = [*(["Redis does not answer it"] if state.redis == "outage" else []), *([state.problem] if state.problem else [])]
-    return "  ".join([state.worker, state.model, partitions, f"{state.lag:,} waiting", state.metrics, *troubles])
+    return "  ".join([state.worker, state.model, partitions, f"{state.lag:,} waiting", state.metrics, *troubles(state)])
+
+
+def troubles(state: WorkerState) -> list[str]:
+    """Return what is wrong with a worker, as it says itself."""
+    return [*(["Redis does not answer it"] if state.redis == "outage" else []), *([state.problem] if state.problem else [])]

@@ -7,7 +7,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @click.pass_context
 def command(context: click.Context, *, as_json: bool) -> None:
-    """Check Kafka, topics, Redis, the model registry and the clocks, and say what to do; exit code 1 if something is wrong.
+    """Check Kafka, topics, Redis, the workers, the model registry and the clocks, and say what to do; exit code 1 if something is wrong.
 
     \b
     Examples:

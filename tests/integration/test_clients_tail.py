@@ -108,7 +108,7 @@ def test_doctor_names_each_check_and_says_what_to_do(redis_url, run, tmp_path):
 
     assert set(checks) == {
         "kafka", "topics", "clock_kafka", "redis", "redis_functions", "redis_eviction", "redis_memory", "clock_redis",
-        "decision_index", "registry",
+        "decision_index", "fleet", "registry",
     }  # fmt: skip
     assert [name for name, check in checks.items() if not check["ok"]] == ["registry"]
     assert "weir train" in checks["registry"]["detail"]

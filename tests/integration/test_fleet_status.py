@@ -47,6 +47,34 @@ def test_status_shows_each_worker_and_what_troubles_it(site, addresses):
     assert second["redis"] == "outage"
 
 
+def test_the_doctor_looks_at_the_workers_that_were_heard_of(site, addresses):
+    def fleet() -> dict[str, object]:
+        answer = CliRunner().invoke(weir, ["doctor", "--json"], env=addresses | {"WEIR_KAFKA_BOOTSTRAP": ""}, catch_exceptions=False).output
+        return next(check for check in json.loads(answer)["checks"] if check["name"] == "fleet")
+
+    async def say(*states):
+        wire = site.new_wire()
+        for one in states:
+            await FleetStorage(wire, "weir:").put_state(one)
+        await wire.close()
+
+    nobody = fleet()
+    assert (nobody["ok"], nobody["advice"]) == (True, "")
+    assert "weir worker" in nobody["detail"]
+
+    asyncio.run(say(STATE))
+    assert fleet() == {"name": "fleet", "ok": True, "detail": "1 worker heard of in the last 60 s, 3 records wait", "advice": ""}
+
+    stuck = msgspec.structs.replace(STATE, worker="bbbbbbbb", redis="outage", problem="a chunk is 31 s old", lag=2_000)
+    asyncio.run(say(STATE, stuck))
+    found = fleet()
+    assert not found["ok"]
+    assert found["detail"] == (
+        "2 workers heard of in the last 60 s, 2,003 records wait. bbbbbbbb: Redis does not answer it; a chunk is 31 s old"
+    )
+    assert "weir status" in found["advice"]
+
+
 def test_status_says_so_when_redis_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     addresses = {"WEIR_REDIS_URL": "redis://127.0.0.1:1", "WEIR_KAFKA_BOOTSTRAP": "127.0.0.1:1", "WEIR_EMBEDDED_DIRECTORY": str(tmp_path)}
