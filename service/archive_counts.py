@@ -29,6 +29,8 @@ class Counts:
         self.removed_days: set[str] = set()
         self.lag = 0
         """Records that wait in Kafka, about."""
+        self.confirmed_ms = self.written_ms = 0
+        """When Kafka last confirmed what was read, and when a file was last written; wall clock, 0 = never."""
 
     @property
     def n_records(self) -> int:

@@ -68,6 +68,11 @@ class Archiver:
         self._n_told = 0
         self._maintenance: asyncio.Task[None] | None = None
 
+    @property
+    def is_following(self) -> bool:
+        """Whether Kafka is being read."""
+        return self._has_begun and self._is_reachable and not self._is_waiting
+
     async def run(self, stop: asyncio.Event) -> Counts:
         """Archive until `stop` is set, or until the end; return what was done.
 
@@ -163,6 +168,7 @@ class Archiver:
             self._is_reachable = False
             return False
         self._is_reachable = True
+        self.counts.confirmed_ms = now_ms()
         return True
 
     def _due(self, source: ArchiveSource) -> dict[Buffer, int]:
@@ -208,6 +214,7 @@ class Archiver:
         counts.files += 1
         counts.records += rows.height
         counts.undecodable += rows.height - rows[UNDECODABLE].null_count()
+        self.counts.written_ms = now_ms()
 
     def _write_lost(self, partition: Partition, first: int, last: int) -> None:
         write_empty(hour_folder(self._directory, partition.topic, now_ms()), partition, first, last, "lost")

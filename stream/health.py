@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics` of a worker, on a port of its own."""
+"""`/healthz`, `/readyz` and `/metrics` of a process, on a port of its own."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from domain.errors import ConfigError
 
 
 class State(NamedTuple):
-    """What a worker says of itself."""
+    """What a process says of itself."""
 
     problem: str | None
     """The watchdog's; None: it works."""
@@ -32,17 +32,21 @@ class State(NamedTuple):
 class HealthServer:
     """Answers while the event loop turns: `/healthz` 200 or 503 (liveness), `/readyz` the same for readiness, `/metrics`."""
 
-    def __init__(self, state: Callable[[], State], refresh: Callable[[], None], exposition: Callable[[], bytes]) -> None:
+    def __init__(
+        self, state: Callable[[], State], refresh: Callable[[], None], exposition: Callable[[], bytes], *, setting: str = "monitoring.port"
+    ) -> None:
         """Prepare; nothing listens yet.
 
         Args:
             state: Called in the event loop.
             refresh: Called in the event loop before each exposition, to set what is not counted as it happens.
             exposition: Called in a thread; returns the metrics in Prometheus' text format.
+            setting: Name of the setting that gives the port, for the message where it is taken.
         """
         self._state = state
         self._refresh = refresh
         self._exposition = exposition
+        self._setting = setting
         self._runner: web.AppRunner | None = None
 
     async def start(self, *, bind: str, port: int) -> int:
@@ -62,7 +66,7 @@ class HealthServer:
         except OSError as error:
             await self.stop()
             raise ConfigError(
-                f"cannot listen on {bind}:{port} ({error.strerror}); set monitoring.bind and monitoring.port, or port 0 for a free one"
+                f"cannot listen on {bind}:{port} ({error.strerror}); set monitoring.bind and {self._setting}, or port 0 for a free one"
             ) from error
         return int(self._runner.addresses[0][1])
 

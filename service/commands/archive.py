@@ -42,7 +42,8 @@ def command(
     """Write transactions, labels, scores, alerts and feature rows from Kafka into hourly Parquet files, each record exactly once.
 
     Runs until SIGTERM or Ctrl-C, which writes what was read and leaves. Any number of kills loses and repeats nothing: the
-    files alone tell where to go on. The folder is a history: train, evaluate, rebuild, replay and produce take it as one.
+    files alone tell where to go on. The folder is a history: train, evaluate, rebuild, replay and produce take it as one. Its
+    /metrics and /healthz are on archive.port, which the log names, unless it stops at the end.
 
     \b
     Examples:
@@ -50,11 +51,13 @@ def command(
       weir archive --until-end --json
       weir train var/archive
     """  # noqa: D301 - click's mark for lines that stay as they are
+    import asyncio
     import json
     import sys
 
     from service import logs
     from service.archive_buffer import Limits
+    from service.archive_counts import Counts
     from service.archive_screen import archive_screen, summary_text
     from service.archiver import Archiver
     from service.clients import kafka_of
@@ -69,5 +72,14 @@ def command(
     with archive_screen() as show:
         logs.configure(sys.stderr)
         archiver = Archiver(connection, folder, limits=limits, keep_days=kept, until_end=until_end, on_progress=show)
-        counts, _ = run_until_interrupted(archiver.run)
+
+        async def work(stop: asyncio.Event) -> Counts:
+            if until_end:
+                return await archiver.run(stop)
+            from service.archive_serving import shown
+
+            async with shown(archiver, bind=settings.monitoring.bind, port=settings.archive.port):
+                return await archiver.run(stop)
+
+        counts, _ = run_until_interrupted(work)
     click.echo(json.dumps(counts.summary()) if as_json else summary_text(counts))

@@ -2,9 +2,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from urllib.request import urlopen
 
 import msgspec
 import polars as pl
@@ -24,8 +27,10 @@ from service.archive_buffer import Limits
 from service.archive_folder import held
 from service.archive_source import ArchiveSource
 from service.archiver import Archiver
+from service.demo import free_port
 from service.history_records import HistoryRecords
 from service.sending import Sender
+from service.times import now_ms
 from stream.topic_admin import admin_client, create
 from stream.topics import ALERTS, FEATURE_ROWS, LABELS, SCORES, TRANSACTIONS
 
@@ -138,6 +143,37 @@ def test_sigterm_ends_the_archiver_with_its_summary(connection, archive, start):
 
     summary = _summary(process)
     assert summary["topics"]["transactions.v1"]["files"] > 0
+
+
+def test_a_running_archiver_shows_what_it_wrote_and_says_where(connection, archive, start, environment):
+    environment["WEIR_ARCHIVE_PORT"] = str(free_port())
+    _send(connection, TRANSACTIONS, _transactions(20))
+    began_ms = now_ms()
+    start("--file-seconds", "1")
+
+    def asked(path):
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{environment['WEIR_ARCHIVE_PORT']}/{path}", timeout=5) as answer:
+            return answer.read().decode()
+        return ""
+
+    text = _until(lambda: found if 'records_total{topic="transactions.v1"} 20.0' in (found := asked("metrics")) else "")
+    shown = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert shown["weir_archive_lag_records"] == "0.0"
+    assert float(shown['weir_archive_files_total{topic="transactions.v1"}']) >= 1
+    assert shown['weir_archive_lost_total{topic="transactions.v1"}'] == "0.0"
+    for what in ("written", "confirmed"):
+        assert float(shown[f"weir_archive_{what}_timestamp_seconds"]) >= began_ms / 1000
+    assert json.loads(asked("readyz"))["ready"]
+
+
+def test_an_archiver_whose_port_is_taken_names_the_setting(environment, start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment["WEIR_ARCHIVE_PORT"] = str(taken.getsockname()[1])
+        _, err = (process := start()).communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert b"archive.port" in err
+    assert b"Traceback" not in err
 
 
 def test_what_was_read_when_it_is_told_to_stop_is_written(connection, archive):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.prometheus_binary import promtool
-from tests.unit.exposed_metrics import web_text, worker_text
+from tests.unit.exposed_metrics import archive_text, web_text, worker_text
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -32,7 +32,7 @@ def test_every_alert_fires_when_it_should_and_not_before(name):
     promtool("test", "rules", FOLDER / name)
 
 
-@pytest.mark.parametrize("text", [worker_text, web_text], ids=["worker", "web"])
+@pytest.mark.parametrize("text", [worker_text, web_text, archive_text], ids=["worker", "web", "archive"])
 def test_metrics_are_named_as_prometheus_wants_them(text):
     promtool("check", "metrics", text=text())
 

@@ -1,5 +1,6 @@
 """Every metric of the processes, each with a value, in Prometheus' text format."""
 
+from monitoring.archive_metrics import Archived, ArchivedTopic, ArchiveMetrics
 from monitoring.drift_report import DriftReport, FeatureDrift
 from monitoring.metrics import Metrics
 from monitoring.quality import Estimate, QualityDay, QualityReport
@@ -13,6 +14,14 @@ def worker_text():
     metrics.set_parked({0: 1})
     metrics.set_chunks("transactions.v1", n_uncommitted=1, oldest_age_s=1)
     metrics.set_model(model="weir@1", spec="abc", policy="p")
+    return metrics.exposition().decode()
+
+
+def archive_text():
+    """Return what `weir archive` shows."""
+    metrics = ArchiveMetrics()
+    topics = {"scores.v1": ArchivedTopic(records=3, undecodable=1, lost=2, files=4)}
+    metrics.set(Archived(topics, n_compacted=5, lag=6, confirmed_ms=7_000, written_ms=8_500))
     return metrics.exposition().decode()
 
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.dashboards import DASHBOARDS, files
 from monitoring.grafana import Dashboard, Panel, Query, Row, render
 from service.gauge_file import write_gauges
-from tests.unit.exposed_metrics import web_text, worker_text
+from tests.unit.exposed_metrics import archive_text, web_text, worker_text
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
@@ -35,7 +35,7 @@ def shown(tmp_path_factory):
     names = re.findall(r'"(compared|different|misplaced)":', (ROOT / "service" / "commands" / "replay.py").read_text())
     write_gauges(gauges, "weir_replay", dict.fromkeys(names, 1.0))
     found = dict(OF_PROMETHEUS)
-    for text in (worker_text(), web_text(), gauges.read_text()):
+    for text in (worker_text(), web_text(), archive_text(), gauges.read_text()):
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 found[sample.name] = found.get(sample.name, TARGET_LABELS) | sample.labels.keys()

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from domain.decision import Flag, Tier
 from monitoring.metrics import ChunkHistogram, Metrics
+from tests.unit.exposed_metrics import archive_text
 
 BUCKETS = (0.001, 0.01, 0.1, 1.0)
 
@@ -46,6 +47,17 @@ def test_every_metric_has_the_prefix_a_help_text_and_bounded_labels():
     assert 'weir_decisions_total{outcome="decline",tier="full"} 2.0' in text
     assert 'weir_flags_total{flag="late"} 1.0' in text
     assert 'weir_lag_records{partition="0",topic="t"} 5.0' in text
+
+
+def test_an_archiver_shows_each_topic_what_waits_and_when_it_last_wrote():
+    text = archive_text()
+
+    for name, value in (("records", 3), ("undecodable", 1), ("lost", 2), ("files", 4)):
+        assert f'weir_archive_{name}_total{{topic="scores.v1"}} {value}.0' in text
+    assert "weir_archive_compacted_files_total 5.0" in text
+    assert "weir_archive_lag_records 6.0" in text
+    assert "weir_archive_confirmed_timestamp_seconds 7.0" in text
+    assert "weir_archive_written_timestamp_seconds 8.5" in text
 
 
 def test_a_partition_that_went_elsewhere_shows_no_lag():
