@@ -87,6 +87,15 @@ class ModelSettings(_Section, frozen=True):
     poll_s: Annotated[
         float, Meta(description="time between two looks at the registry, in s: a worker serves what it says within it", ge=0.05, le=3600)
     ] = 1.0
+    trial_maturity_days: Annotated[
+        int,
+        Meta(
+            description="age in days at which a transaction counts in a trial: by then a fraud must be known whichever model alerted "
+            "on it; 0 = features.maturity_days",
+            ge=0,
+            le=60,
+        ),
+    ] = 0
     verify_key: Annotated[
         str, Meta(description="Ed25519 public key (PEM, or its one line): who has only this can verify models but not sign any")
     ] = ""

@@ -29,6 +29,7 @@ def sources_of(settings: Settings, shelf: Shelf, policies: Policies) -> Sources:
 
     return Sources(
         registry_of(settings), threshold, Path(settings.archive.directory),
-        kafka_connection(settings) if settings.kafka.bootstrap else None, settings.features.maturity_days,
+        kafka_connection(settings) if settings.kafka.bootstrap else None,
+        settings.model.trial_maturity_days or settings.features.maturity_days,
         settings.scoring.latency_budget_ms,
     )  # fmt: skip

@@ -5,10 +5,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from features.archive_files import is_archive
 from models.registry import FileRegistry
 from monitoring.fleet import WorkerState
 from service.rollout_record import TrialRecord, read_trials
 from service.rollout_steward import RolloutSteward, Sources
+from stream.connection import KafkaConnection
 from tests.unit.archive_sample import HOUR_MS, START_MS, add_file, make_archive, record
 from tests.unit.registry_samples import Installation
 
@@ -23,7 +25,7 @@ EVEN_DAY = (1, 1, 3)
 
 
 class TrialBank:
-    """Days are added with `play`; wall clock and event time are the same."""
+    """Days are added with `play`; wall clock and event time are the same. Without an archive they are only kept in `played`."""
 
     def __init__(self, folder: Path, *, has_archive: bool = True) -> None:
         folder.mkdir(exist_ok=True)
@@ -34,11 +36,12 @@ class TrialBank:
         self.archive = make_archive(folder / "archive") if has_archive else folder / "archive"
         self._next: dict[str, int] = {}
         self._n = 0
+        self.played: dict[str, list[dict[str, object]]] = {}
         self.day = 0
 
-    def steward(self) -> RolloutSteward:
+    def steward(self, connection: KafkaConnection | None = None) -> RolloutSteward:
         """Another steward of this bank."""
-        sources = Sources(self.registry, lambda _: THRESHOLD, self.archive, None, MATURITY_DAYS, 0.0)
+        sources = Sources(self.registry, lambda _: THRESHOLD, self.archive, connection, MATURITY_DAYS, 0.0)
         return RolloutSteward(sources, read_every_ms=0)
 
     def play(self, caught: tuple[int, int, int], *, variant: str = "champion", n_days: int = 1, fraud_delay_days: float = 2.0) -> None:
@@ -69,6 +72,9 @@ class TrialBank:
         }  # fmt: skip
 
     def _add(self, topic: str, values: Sequence[dict[str, object]], append_ms: int) -> None:
+        self.played.setdefault(topic, []).extend(values)
+        if not is_archive(self.archive):
+            return
         first = self._next.get(topic, 0)
         self._next[topic] = first + len(values)
         records = [record(first + i, append_ms + i, json.dumps(value).encode()) for i, value in enumerate(values)]

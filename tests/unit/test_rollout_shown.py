@@ -6,9 +6,16 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from domain.decision import Tier
+from models.policy import LivePolicy, Thresholds
+from models.policy_store import PolicyStore
+from models.registry import FileRegistry
+from service.policies import known_policies
 from service.rollout_words import trial_lines
+from service.web.steering import sources_of
 from tests.unit.rollout_bank import GOOD_DAY, MATURITY_DAYS, TrialBank
 from tests.unit.test_web_api import asked, schema_of
+from tests.unit.web_scenes import KEY, settings_of, shelf_of
 
 
 @pytest.fixture
@@ -73,3 +80,19 @@ def test_a_trial_that_was_not_judged_yet_is_told_in_two_lines_and_what_waits(ban
 
     assert "canary for 5 % of the cards" in lines[0]
     assert len(lines) == 3
+
+
+def test_the_steward_takes_threshold_and_maturity_that_are_in_force(tmp_path: Path) -> None:
+    shelf, champion = shelf_of(tmp_path)
+    usual = settings_of(tmp_path)
+    patient = settings_of(tmp_path, WEIR_MODEL_TRIAL_MATURITY_DAYS="45")
+    registry, default = FileRegistry(tmp_path / "registry"), shelf.get(champion).manifest.policy
+    before = sources_of(usual, shelf, known_policies(usual))
+    live = LivePolicy({Tier.FULL: Thresholds(0.123, 0.9)}, champion)
+    registry.set_policy(PolicyStore(tmp_path / "registry").write(live, KEY), model=champion)
+    after = sources_of(patient, shelf, known_policies(patient))
+
+    assert (before.maturity_days, after.maturity_days) == (usual.features.maturity_days, 45)
+    assert before.connection is None
+    assert default.thresholds[Tier.FULL].review != 0.123
+    assert after.threshold(registry.state()) == 0.123
