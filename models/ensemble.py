@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from models.calibration import Platt, log_loss
 from models.categories import CategoryTables
@@ -59,7 +60,8 @@ def fit_members(sample: Sample, options: TrainingOptions) -> dict[str, Member]:
         ConfigError: The options name a member that does not exist.
     """
     members = chosen(options)
-    with ThreadPoolExecutor(options.n_jobs) as threads:
+    # Around all of them: a member that ends its own limit would give threads, and so other sums, to one that still runs.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(options.n_jobs) as threads:
         fitted = threads.map(lambda fit: fit(sample, options), members.values())
         return dict(zip(members, fitted, strict=True))
 

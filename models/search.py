@@ -21,8 +21,10 @@ N_FOLDS: Final = 3
 #: A fold with fewer frauds to find says more about chance than about the options.
 _FEWEST_FRAUDS: Final = 10
 
-#: Entry of the options -> least, most, whether it is searched on a logarithmic scale. Whole numbers are searched as such.
-SPACE: Final[Mapping[str, tuple[float, float, bool]]] = {
+Space = Mapping[str, tuple[float, float, bool]]
+"""Entry of the options -> least, most, whether it is searched on a logarithmic scale."""
+
+SPACE: Final[Space] = {
     "boosting.depth": (2, 8, False),
     "boosting.learning_rate": (0.01, 0.3, True),
     "boosting.row_share": (0.4, 1.0, False),
@@ -71,16 +73,23 @@ class Found(msgspec.Struct, frozen=True):
     """Average precision on the calibration days, which no trial saw: the honest figure; None without frauds."""
 
 
-class RandomProposer:
-    """Points drawn evenly from SPACE (Bergstra and Bengio, 2012)."""
+def space_of(most_rounds: int) -> Space:
+    """Return SPACE with at most so many boosting rounds: they are what a search takes its time for."""
+    least, most, is_log = SPACE["sizes.boosting_rounds"]
+    return {**SPACE, "sizes.boosting_rounds": (min(least, most_rounds), min(most, most_rounds), is_log)}
 
-    def __init__(self, seed: int) -> None:
+
+class RandomProposer:
+    """Points drawn evenly from a space (Bergstra and Bengio, 2012)."""
+
+    def __init__(self, seed: int, space: Space = SPACE) -> None:
         self._generator = np.random.default_rng(seed)
+        self._space = space
 
     def ask(self) -> Point:
         """Return the next point."""
         found = {}
-        for name, (least, most, is_log) in SPACE.items():
+        for name, (least, most, is_log) in self._space.items():
             value = float(np.exp(self._generator.uniform(np.log(least), np.log(most))) if is_log else self._generator.uniform(least, most))
             found[name] = float(round(value)) if is_whole(name) else value
         return found

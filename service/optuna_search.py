@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from models.search import Point
+    from models.search import Point, Space
 
 
 class OptunaProposer:
     """Points by Optuna (Bergstra and others, 2011; Akiba and others, 2019), one after the other: the same seed, the same points."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, space: "Space") -> None:
         """Make the study.
 
         Raises:
@@ -24,11 +24,9 @@ class OptunaProposer:
             raise ConfigError(
                 f"Optuna cannot be imported ({error}); install it: pip install 'optuna>=4,<5', or search with --sampler random"
             ) from error
-        from models.search import SPACE
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32))
-        self._space = SPACE
+        self._space = space
         self._asked: Any = None
 
     def ask(self) -> "Point":

@@ -17,6 +17,7 @@ _REPLAY_SHARE = 0.2
 @click.command(name="search")
 @click.argument("history", type=click.Path(exists=True, path_type=Path))
 @click.option("--trials", "n_trials", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Points to try.")
+@click.option("--most-rounds", type=click.IntRange(1, 5_000), default=800, show_default=True, help="Boosting rounds of a trial, at most.")
 @click.option("--sampler", type=click.Choice(["tpe", "random"]), default="tpe", show_default=True, help="tpe needs Optuna.")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the best options here (TOML), for `weir train --options`."
@@ -32,6 +33,7 @@ def command(
     history: Path,
     n_trials: int,
     sampler: str,
+    most_rounds: int,
     out: Path | None,
     options_file: Path | None,
     min_frauds: int | None,
@@ -53,7 +55,7 @@ def command(
     import msgspec
 
     from features.history import read_history
-    from models.search import RandomProposer, search
+    from models.search import RandomProposer, search, space_of
     from models.stages import Stages
     from models.training import prepare
     from service.context import settings_of
@@ -64,7 +66,8 @@ def command(
 
     settings = settings_of(context).settings
     options = chosen_options(settings, options_file, min_frauds=min_frauds)
-    proposer: Proposer = OptunaProposer(options.seed) if sampler == "tpe" else RandomProposer(options.seed)
+    space = space_of(most_rounds)
+    proposer: Proposer = OptunaProposer(options.seed, space) if sampler == "tpe" else RandomProposer(options.seed, space)
     frame = read_history(history)
     with progress_bar("search") as progress:
         prepared = prepare(

@@ -72,6 +72,8 @@ def test_inputs_are_found_by_name_not_by_place():
 
     assert np.array_equal(read(network()).logit(rows), read(network(), swapped).logit(turned))
     assert not np.array_equal(read(network()).logit(rows), read(network(), swapped).logit(rows))
+    graph = compile_members({"net": read(network(), swapped)}, None)
+    assert run_in_blocks(graph, "members", rows, 1)[:, 0] == pytest.approx(read(network(), swapped).logit(rows), abs=1e-3)
 
 
 def test_a_missing_value_is_what_the_mapping_says():

@@ -14,7 +14,7 @@ from models import search as module
 from models.dataset import Dataset, calibration_start
 from models.feature_selection import SelectionReport, select
 from models.options import TrainingOptions, options_from
-from models.search import SPACE, RandomProposer, fold_starts, search
+from models.search import SPACE, RandomProposer, fold_starts, search, space_of
 from tests.unit.models_synthetic import SMALL, dataset_of
 
 TINY = msgspec.structs.replace(
@@ -101,6 +101,12 @@ def test_every_point_of_the_space_is_an_option_that_training_takes():
             assert least * 0.999 <= getattr(getattr(options, section), entry) <= most * 1.001
 
 
+def test_a_search_can_be_kept_to_few_rounds():
+    proposer = RandomProposer(3, space_of(20))
+
+    assert {proposer.ask()["sizes.boosting_rounds"] for _ in range(5)} == {20.0}
+
+
 def test_a_search_over_too_few_days_or_frauds_is_refused():
     dataset = rows()
     with pytest.raises(TrainingRefused, match="too few for 3 folds"):
@@ -115,9 +121,9 @@ def test_optuna_searches_the_same_points_again_or_says_how_to_get_it():
 
     if find_spec("optuna") is None:
         with pytest.raises(ConfigError, match="pip install 'optuna"):
-            OptunaProposer(7)
+            OptunaProposer(7, SPACE)
         return
-    found = [search(rows(), TINY, Quick(OptunaProposer(7)), n_trials=2) for _ in range(2)]
+    found = [search(rows(), TINY, Quick(OptunaProposer(7, SPACE)), n_trials=2) for _ in range(2)]
 
     assert found[0] == found[1]
     assert len(found[0].trials) == 2

@@ -1,21 +1,25 @@
 """Which members, features and weights a training uses: chosen by name, refused by name, and corrected for."""
 
 from pathlib import Path
+from threading import Event
 
 import joblib
 import msgspec
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from domain.decision import Tier
 from domain.errors import ConfigError
 from features.spec import COLUMN, FeatureSettings, block, fingerprint
+from models import ensemble
 from models.bundle import load_bundle, write_bundle
-from models.ensemble import compile_members
+from models.ensemble import compile_members, fit_members
 from models.hidden import hidden_columns
+from models.linear import LogisticRegression
 from models.members import MEMBERS, chosen
 from models.options import DEFAULT_MEMBERS, TrainingOptions, options_from
-from models.sample import draw
+from models.sample import Sample, draw
 from models.session import run_in_blocks
 from models.training import fit
 from service.settings import load
@@ -154,3 +158,24 @@ def test_each_tier_still_answers_with_members_of_other_kinds():
 
     assert set(fitted_now.calibrated.tiers) == {Tier.FULL, Tier.SMALL, Tier.DEGRADED}
     assert fitted_now.calibrated.metrics["ensemble"]["roc_auc"] > 0.8
+
+
+def test_members_fitted_beside_each_other_have_one_thread_for_sums_until_the_last_is_done(monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    first_done = Event()
+
+    def quick(sample: Sample, options: TrainingOptions) -> object:
+        found = LogisticRegression.fit(sample, options)
+        first_done.set()
+        return found
+
+    def slow(_sample: Sample, _options: TrainingOptions) -> object:
+        assert first_done.wait(60)
+        seen.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return object()
+
+    monkeypatch.setattr(ensemble, "chosen", lambda _options: {"slow": slow, "quick": quick})
+
+    fit_members(draw(dataset_of(1_500), SMALL), msgspec.structs.replace(SMALL, n_jobs=2))
+
+    assert set(seen) == {1}
