@@ -171,7 +171,7 @@ def _notes(days: Sequence[DayFacts], found: Mapping[str, Stratum], to_ms: int) -
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}"
+    return f"{part / whole:.0%}".replace("%", " %")
 
 
 def _date(day_ms: int) -> str:

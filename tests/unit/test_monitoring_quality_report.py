@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -120,6 +122,8 @@ def test_every_state_has_a_sentence():
     found = _report(_world(n_days=75)).sentence
     assert "the last days whose labels are in" in found
     assert "are provisional" in found
+    assert re.search(r"\d %", found)
+    assert not re.search(r"\d%", found)
     assert "never reported cannot be seen" in found
 
 
