@@ -197,3 +197,4 @@ def test_the_runbook_has_a_section_for_every_kind(kind):
     titles = [line.lstrip("# ") for line in (Path(__file__).parents[2] / path).read_text().splitlines() if line.startswith("#")]
 
     assert anchor in {title.lower().replace(" ", "-") for title in titles}
+    assert f"[`{kind}`](drift.md#{anchor})" in (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
