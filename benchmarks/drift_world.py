@@ -16,6 +16,7 @@ from features.offline import replay
 from features.spec import COLUMN, FeatureSettings
 from models import bundle
 from models.calibration import Platt
+from models.gain import gain_shares
 from models.options import DAY_MS, Sizes, TrainingOptions
 from models.session import run_in_blocks
 from models.training import train
@@ -23,7 +24,6 @@ from monitoring.concept import Alerts
 from monitoring.counters import Counters
 from monitoring.packed import Counts
 from monitoring.profile import Profile
-from service.web.shelf import gain_shares
 from simulate.drift import Drift
 from simulate.generate import START_MS, generate
 

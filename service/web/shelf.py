@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from domain.errors import BundleRejected, ModelError, WeirError
-from features.spec import FEATURES
+from models.gain import gain_shares
 from models.manifest import Manifest
 from models.registry import FileRegistry
 from monitoring.profile import Profile
@@ -55,15 +53,3 @@ class Shelf:
         folder = self._registry.resolve(reference)
         manifest, version, files = verify_bundle(folder, self._key)
         return Shelved(f"{manifest.name}@{version}", manifest, Profile.decode(files[PROFILE]), gain_shares(files[BOOSTER]))
-
-
-def gain_shares(booster: bytes) -> dict[str, float]:
-    """Return each feature's share of a booster's total gain; features that no tree asks for have 0."""
-    from models.xgboost_alone import xgboost
-
-    gains = xgboost.Booster({"nthread": 1}, model_file=bytearray(booster)).get_score(importance_type="total_gain")
-    values = np.zeros(len(FEATURES))
-    for name, gain in gains.items():
-        values[int(name.removeprefix("f"))] = gain
-    total = float(values.sum()) or 1.0
-    return {feature.name: float(value) / total for feature, value in zip(FEATURES, values, strict=True)}
