@@ -19,6 +19,7 @@ from models.options import DAY_MS
 from service.cli import weir
 from service.model_training import Registered, train_and_register
 from service.settings import Settings, load
+from service.training_options import chosen_options
 from service.wiring import load_champion, rates_of
 from simulate.generate import generate
 from tests.unit.foreign_networks import FEATURES, network
@@ -141,6 +142,37 @@ def test_train_takes_members_by_name_and_other_choices_from_a_file(place: Path, 
     assert code == 0
     assert set(found["member_weights"]) == {"xgboost", "mlp"}
     assert set(found["variants"]) == {"pruned", "int8-leaf"}
+
+
+def test_a_search_writes_options_that_training_takes_and_features_are_reported(place: Path, history: Path, tmp_path: Path):
+    (tmp_path / "options.toml").write_text("most_good_rows = 1000\n[sizes]\nboosting_rounds = 5\n")
+    common = [str(history), "--options", str(tmp_path / "options.toml"), "--min-frauds", "10"]
+
+    code, printed = run(
+        place,
+        "search",
+        *common,
+        "--trials",
+        "1",
+        "--sampler",
+        "random",
+        "--most-rounds",
+        "8",
+        "--out",
+        str(tmp_path / "best.toml"),
+        "--json",
+    )
+    found = json.loads(printed)
+    report = run(place, "select", *common, "--top", "3")[1]
+
+    assert code == 0
+    assert len(found["trials"]) == 1
+    assert chosen_options(settings_in(place), tmp_path / "best.toml").boosting.depth == found["best"]["options"].get("boosting", {}).get(
+        "depth", 4
+    )
+    assert "strongest 10" in report
+    assert "without merchant_labels" in report
+    assert "of all features: " in report
 
 
 def test_a_network_joins_the_champion_and_its_variants_are_shown_and_registered(
