@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,9 @@ class Checked(NamedTuple):
 
     n_answers: int
     n_repeated: int
-    """Transactions answered more than once, but for those made good after an outage (flag `restated`)."""
+    """Answers that came a second time, to the last byte but the time: after a lost connection that is allowed."""
+    n_different: int
+    """Second answers that are not the first one, nor make good one of an outage (flag `restated`)."""
     n_mixed: int
     """Answers whose probability is not that of the model, in the tier, that they name: to the last bit."""
     sequences: dict[int, list[str]]
@@ -37,15 +40,17 @@ def check_answers(settings: Settings, scores: Iterable[Score], vectors: dict[Pla
         vectors: As logged, by place.
     """
     answers: dict[Place, Score] = {}
-    n_repeated = 0
+    n_repeated = n_different = 0
     for score in scores:
-        n_repeated += score.source in answers and "restated" not in score.flags
-        answers[score.source] = score
+        first = answers.setdefault(score.source, score)
+        if first is not score and "restated" not in score.flags:
+            is_same = msgspec.structs.replace(first, scored_at_ms=score.scored_at_ms) == score
+            n_repeated, n_different = n_repeated + is_same, n_different + (not is_same)
     parts: dict[tuple[str, str], list[Score]] = {}
     for score in answers.values():
         parts.setdefault((score.model, score.tier), []).append(score)
     n_mixed = sum(_n_other(settings, part, vectors) for part in parts.values())
-    return Checked(len(answers), n_repeated, n_mixed, _sequences(answers))
+    return Checked(len(answers), n_repeated, n_different, n_mixed, _sequences(answers))
 
 
 def _n_other(settings: Settings, part: Sequence[Score], vectors: dict[Place, NDArray[np.float32]]) -> int:

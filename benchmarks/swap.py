@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import urlopen
 
 import click
 import msgspec
@@ -27,7 +28,6 @@ from domain.decision import Score
 from features.feature_row import decode_row
 from service import logs
 from service.demo import settings_toml
-from service.fleet_status import workers
 from service.history_records import HistoryRecords
 from service.sending import Sender
 from service.tailing import Tail
@@ -85,7 +85,8 @@ class Swaps:
         self.times_ms.append(now_ms())
 
     def _serving(self) -> str:
-        return workers(self._place.settings)[0].model
+        with urlopen(f"http://127.0.0.1:{self._place.settings.monitoring.port}/readyz", timeout=_FOLLOWED_S) as answer:
+            return str(json.load(answer)["model"])
 
 
 async def _play(place: Stage, records: HistoryRecords, first: int, rate: int, work: Callable[[], Any]) -> int:
@@ -176,7 +177,8 @@ async def _measure(place: Stage, records: HistoryRecords, *, rate: int, n_swaps:
     checked = check_answers(place.settings, answers.scores, answers.vectors)
     median = float(np.median(usual))
     return {
-        "rate": rate, "transactions": n, "answered": checked.n_answers, "repeated": checked.n_repeated, "mixed": checked.n_mixed,
+        "rate": rate, "transactions": n, "answered": checked.n_answers, "repeated": checked.n_repeated,
+        "different": checked.n_different, "mixed": checked.n_mixed,
         "swaps": len(swaps.times_ms) - swaps.n_refused, "refused": swaps.n_refused,
         "changes_seen": {partition: len(models) - 1 for partition, models in sorted(checked.sequences.items())},
         "undisturbed": _figures(usual, median), "around_swaps": _figures(waits_ms[near], median),

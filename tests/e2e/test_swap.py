@@ -118,7 +118,7 @@ def test_models_are_swapped_under_load_and_no_answer_mixes_them(site, trained):
     site.until_answered(sent)
 
     found = checked(site, scores_of(site))
-    assert (found.n_answers, found.n_repeated, found.n_mixed) == (stream.n_sent, 0, 0)
+    assert (found.n_answers, found.n_repeated, found.n_different, found.n_mixed) == (stream.n_sent, 0, 0, 0)
     assert {tuple(models) for models in found.sequences.values()} == {(first, second, third, second, first)}
     assert site.metrics(worker)["weir_model_swaps_total"] == 4
     events = {event["id"]: event for event in events_of(site)}
@@ -154,7 +154,7 @@ def test_a_rollout_and_a_live_policy_come_and_go_without_a_restart(site, trained
 
     scores = scores_of(site)
     found = checked(site, scores)
-    assert (found.n_answers, found.n_repeated, found.n_mixed) == (stream.n_sent, 0, 0)
+    assert (found.n_answers, found.n_repeated, found.n_different, found.n_mixed) == (stream.n_sent, 0, 0, 0)
     started_ms = next(event.rollout.started_ms for event in registry.history() if event.event == "canary")
     challenged = sorted({score.card_id for score in scores if score.variant == "challenger"})
     assert len(challenged) > 20
@@ -222,7 +222,7 @@ def test_a_backlog_is_answered_by_the_small_model_until_time_is_enough_again(sit
 
     scores = scores_of(site)
     found = checked(site, scores)
-    assert (found.n_answers, found.n_repeated, found.n_mixed) == (n_sent + 100, 0, 0)
+    assert (found.n_answers, found.n_repeated, found.n_different, found.n_mixed) == (n_sent + 100, 0, 0, 0)
     assert {score.model for score in scores} == {model}
     tiers = Counter(score.tier.value for score in scores if score.transaction_id in set(history["transaction_id"][:1_000]))
     assert tiers.keys() == {"full", "small"}
