@@ -67,7 +67,7 @@ def model_card(manifest: Manifest, sizes: dict[str, int]) -> str:
             "",
             "## Limits",
             "Fraud that is never reported is good to this model. Reasons explain its booster, not the whole ensemble.",
-            "Not assessed here: fairness between groups; how it does on days to come.",
+            "Not assessed here: fairness between groups, and how it does on days to come. The gate's verdict, if there is one, says more.",
             "",
         ]
     )

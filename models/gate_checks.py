@@ -1,6 +1,7 @@
 """The gate's checks on evidence: not worse than the champion, calibrated, everywhere; equal to what was fitted, quick, honest. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from models.fold_metrics import Prices, fold_metrics
 from models.gate import Check, Figure
-from models.gate_evidence import Evidence
+from models.gate_evidence import Evidence, Opinion
 from models.leakage import LARGEST_CLAIM_GAP, LeakageReport
 from models.manifest import Manifest
 from models.paired import Paired, paired_difference
@@ -78,20 +79,24 @@ def later_days(evidence: Evidence | None, *, n_resamples: int) -> Check:
     return Check(name, "passed", f"{said}: not shown to be worse", figures)
 
 
-def calibration(evidence: Evidence | None) -> Check:
-    """Return whether probabilities mean what they say: observed over expected frauds, and slope, within RATIO."""
+def calibration(evidence: Evidence | None, history: pl.DataFrame) -> Check:
+    """Return whether probabilities mean what they say: observed over expected frauds, and slope, within RATIO.
+
+    Counted on the labels of the history: a probability is learnt from what is reported, also where a simulation knows more.
+    A value outside refuses only if the champion's, on the same rows, is nearer to 1: when the world has changed for both,
+    the champion is no better choice.
+    """
     if evidence is None or evidence.n_frauds < MIN_FRAUDS:
         n = 0 if evidence is None else evidence.n_frauds
         return Check("calibration", "not assessed", f"{n} frauds to judge on; {MIN_FRAUDS} are wanted", {"n_frauds": n})
-    found = fold_metrics(evidence.candidate.probability, evidence.judged, 1.0, Prices())
-    ratio, slope = found["observed_over_expected"], found["slope"]
-    figures: Mapping[str, Figure] = {"observed_over_expected": ratio, "slope": slope, "n_frauds": evidence.n_frauds}
-    is_right = all(value is not None and RATIO[0] <= value <= RATIO[1] for value in (ratio, slope))
-    shown = [("-" if value is None else f"{value:.2f}") for value in (ratio, slope)]
-    said = f"observed over expected frauds {shown[0]}, slope {shown[1]}"
-    if is_right:
-        return Check("calibration", "passed", said, figures)
-    return Check("calibration", "refused", f"{said}; both must lie in [{RATIO[0]}, {RATIO[1]}]", figures)
+    own = _calibrated(evidence.candidate, evidence, history)
+    other = {} if evidence.champion is None else _calibrated(evidence.champion, evidence, history)
+    figures: dict[str, Figure] = {**own, **{f"champion {name}": value for name, value in other.items()}}
+    said = ", ".join(f"{name.replace('_', ' ')} {'-' if value is None else format(value, '.2f')}" for name, value in own.items())
+    outside = {name: value for name, value in own.items() if value is None or not RATIO[0] <= value <= RATIO[1]}
+    if any(_distance(value) > _distance(other.get(name, 1.0)) for name, value in outside.items()):
+        return Check("calibration", "refused", f"{said}; both must lie in [{RATIO[0]}, {RATIO[1]}]", figures)
+    return Check("calibration", "passed", said + ("; the champion is as far off" if outside else ""), figures)
 
 
 def segments(evidence: Evidence | None, history: pl.DataFrame, *, n_resamples: int) -> Check:
@@ -177,6 +182,19 @@ def leakage(report: LeakageReport | None, why: str, claimed: float | None, recom
     if report is not None and report.suspicious_features:
         parts.append("but look at " + ", ".join(f"{name} (AUC {area:.3f} alone)" for name, area in report.suspicious_features))
     return Check("leakage", "passed" if report is not None or recomputed is not None else "not assessed", "; ".join(parts), figures)
+
+
+def _calibrated(opinion: Opinion, evidence: Evidence, history: pl.DataFrame) -> dict[str, float | None]:
+    rows = evidence.judged.row
+    target = history["is_fraud"][rows].fill_null(value=False).to_numpy()
+    judged = replace(evidence.judged, target=target)
+    found = fold_metrics(opinion.probability, judged, 1.0, Prices())
+    return {name: found[name] for name in ("observed_over_expected", "slope")}
+
+
+def _distance(ratio: float | None) -> float:
+    """Return how far a ratio is from 1, either way; without one it is as far as can be."""
+    return float("inf") if ratio is None or ratio <= 0 else abs(float(np.log(ratio)))
 
 
 def _difference(evidence: Evidence, rows: NDArray[np.bool_], n_resamples: int, *, by_fold: bool = True) -> Paired:

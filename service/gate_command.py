@@ -1,12 +1,10 @@
 """`weir models gate`: may a model become champion?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from models.gate import Verdict
+from service.gate_words import verdict_text
 
 
 @click.command(name="gate")
@@ -37,11 +35,3 @@ def gate(context: click.Context, reference: str, history: Path, *, as_json: bool
         verdict = judge(reference, read_history(history), settings, origin=history.name, progress=show)
     click.echo(msgspec.json.format(msgspec.json.encode(verdict)).decode() if as_json else verdict_text(verdict))
     context.exit(1 if verdict.outcome == "refused" else 0)
-
-
-def verdict_text(verdict: "Verdict") -> str:
-    """Return a verdict as a table: check, outcome, sentence."""
-    compared = f"against {verdict.champion}" if verdict.champion else "without a champion to compare with"
-    width = max((len(check.name) for check in verdict.checks), default=0) + 2
-    lines = [f"{check.name:<{width}}{check.outcome:<14}{check.sentence}" for check in verdict.checks]
-    return "\n".join([f"{verdict.model} {compared}, on {verdict.history}: {verdict.outcome}", "", *lines])

@@ -202,7 +202,7 @@ def _checks(case: Case) -> "list[Check]":
     return [
         gate_checks.not_worse(evidence, trouble, has_champion=champion is not None, n_resamples=n),
         gate_checks.later_days(bundles, n_resamples=n),
-        gate_checks.calibration(evidence),
+        gate_checks.calibration(evidence, case.history),
         gate_checks.segments(evidence, case.history, n_resamples=n),
         *groups,
         gate_checks.parity(case.candidate.manifest),

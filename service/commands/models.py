@@ -75,7 +75,7 @@ def show(context: click.Context, reference: str, *, as_json: bool) -> None:
     from models.bundle import CARD, verify_bundle
     from models.gate import read_verdict
     from service.context import settings_of
-    from service.gate_command import verdict_text
+    from service.gate_words import verdict_text
     from service.registry_words import event_sentence
     from service.rollout_record import read_trials
     from service.rollout_words import trial_lines

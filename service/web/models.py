@@ -6,9 +6,11 @@ from typing import Final
 
 from domain.errors import ModelError, WeirError
 from features.spec import FEATURES
+from models.gate import read_verdict
 from models.registry import Entry, FileRegistry
 from models.registry_history import CHAMPION, Event
 from monitoring.explanation import Threshold
+from service.gate_words import verdict_markdown
 from service.policies import Policies
 from service.registry_words import what_happened
 from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State, TrialAnswer
@@ -50,7 +52,7 @@ class ModelViews:
         Args:
             serving: The model of each worker that is alive.
             now_ms: Wall clock.
-            trouble: Why the trial in force cannot be compared; empty: it can.
+            trouble: Why the trial in force needs somebody; empty: it does not.
         """
         try:
             entries, events = self._registry.entries(), self._registry.history()
@@ -70,7 +72,7 @@ class ModelViews:
         trials = trials_of(self._registry, (entry.reference for entry in entries), trouble)[:_MOST_TRIALS]
         sentence += _on_trial(trials)
         if trouble and state == "well":
-            state, sentence = "attention", f"{sentence} It cannot be compared now: {trouble.rstrip('.')}."
+            state, sentence = "attention", f"{sentence} It needs somebody: {trouble.rstrip('.')}."
         if unreadable and state == "well":
             state, sentence = "attention", unreadable
         return ModelsAnswer(
@@ -113,12 +115,15 @@ class ModelViews:
         return [Importance(feature=feature, description=_MEANING[feature], share=round(share, 5)) for feature, share in weightiest if share]
 
     def _card(self, name: str) -> str:
+        """Return the card of the bundle, and the gate's verdict behind it; neither of what cannot be read."""
         from models.bundle import CARD
 
         try:
-            return (self._registry.resolve(name) / CARD).read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
+            card = (self._registry.resolve(name) / CARD).read_text("utf-8")
+            verdict = read_verdict(self._registry.beside(name))
+        except (OSError, UnicodeDecodeError, ModelError):
             return ""
+        return card if verdict is None else f"{card}\n{verdict_markdown(verdict)}"
 
 
 def _nothing(state: State, sentence: str, now_ms: int) -> ModelsAnswer:
