@@ -1,5 +1,6 @@
 """Times as people write them on the command line, and as milliseconds since the epoch."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,3 +63,38 @@ class TimeMs(click.ParamType):
 
 
 TIME_MS: Final = TimeMs()
+
+_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def parse_duration_ms(text: str) -> int:
+    """Return a length of time in ms: a whole number and its unit, s, m, h, d or w.
+
+    >>> parse_duration_ms("7d"), parse_duration_ms("90s")
+    (604800000, 90000)
+
+    Raises:
+        ValueError: It is none, or nothing; the message says what to write.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhdw])", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a length of time; write a whole number above 0 and its unit, like 7d, 12h or 30m")
+    return int(found[1]) * _UNITS_MS[found[2]]
+
+
+class DurationMs(click.ParamType):
+    """A click type whose value is a length of time in ms."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the length in ms; a wrong text ends the command with a sentence."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration_ms(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION_MS: Final = DurationMs()

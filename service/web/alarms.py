@@ -13,6 +13,7 @@ import structlog
 
 from domain.control_event import ControlEvent
 from domain.errors import WeirError
+from domain.retraining_event import RetrainingEvent
 from service.sending import Sender
 from service.web.answers import Incident
 from service.webhook import Webhook
@@ -79,16 +80,25 @@ def control_event(incident: Incident, now_ms: int) -> ControlEvent:
 
 def to_kafka(connection: KafkaConnection) -> Listener:
     """Return a listener that writes `control.v1`."""
-    topic: Final = connection.topic(CONTROL)
 
     async def listener(event: ControlEvent) -> bool:
-        async with Sender(connection) as sender:
-            await sender.require(topic)
-            await sender.send(topic, [event.id.encode()], [msgspec.json.encode(event)])
-            await sender.flush()
+        await write_control(connection, event)
         return True
 
     return listener
+
+
+async def write_control(connection: KafkaConnection, event: ControlEvent | RetrainingEvent) -> None:
+    """Write one record of `control.v1`, under its id.
+
+    Raises:
+        Unavailable: Kafka does not take it.
+    """
+    topic: Final = connection.topic(CONTROL)
+    async with Sender(connection) as sender:
+        await sender.require(topic)
+        await sender.send(topic, [event.id.encode()], [msgspec.json.encode(event)])
+        await sender.flush()
 
 
 def to_webhook(webhook: Webhook) -> Listener:

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.decision import Tier
 from domain.errors import ConfigError, ModelError, Unavailable, WeirError
+from domain.retraining_event import RetrainingEvent
 from features.redis_cluster_wire import open_wire
 from features.redis_wire import ReplyError
 from monitoring.drift_windows import Window
@@ -21,7 +22,7 @@ from service.redis_fleet import FleetStorage
 from service.rollout_steward import RolloutSteward
 from service.settings import Settings
 from service.times import now_ms
-from service.web.alarms import Alarms, Listener, to_kafka, to_webhook
+from service.web.alarms import Alarms, Listener, to_kafka, to_webhook, write_control
 from service.web.alerts import AlertTail, LastAlerts
 from service.web.answers import (
     AlertAnswer,
@@ -90,7 +91,13 @@ class Dashboard:
         self._models = ModelViews(registry, self._shelf, self._policies, settings.model.registry)
         self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
         self._quality = QualityView(self._quality_log, archive, currency)
-        self._training = CandidateTraining(config=config, archive=archive, log=directory / "training.log")
+        self._training = CandidateTraining(
+            config=config,
+            archive=archive,
+            log=directory / "training.log",
+            registry=Path(settings.model.registry),
+            tell=self._tell_retrained,
+        )
         webhook = settings.monitoring.webhook_url
         self._webhook = Webhook(webhook, settings.monitoring.webhook_secret, directory / "webhooks.jsonl") if webhook else None
         self._watch = DriftWatch(self._shelf, directory, currency)
@@ -281,6 +288,11 @@ class Dashboard:
 
     async def _pass_on(self) -> None:
         self._metrics.set_untold(await self._alarms.pass_on())
+        self._live.trouble("retraining", await asyncio.to_thread(self._training.notice))
+
+    async def _tell_retrained(self, event: RetrainingEvent) -> None:
+        if self._settings.kafka.bootstrap:
+            await write_control(kafka_connection(self._settings), event)
 
     def _publish(self, alerts: Sequence[AlertAnswer]) -> None:
         for alert in alerts:

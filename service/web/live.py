@@ -41,7 +41,7 @@ class Live:
         return self._fleet
 
     def trouble(self, source: str, notice: Notice | None) -> None:
-        """Say what keeps the dashboard itself from seeing (`redis`, `kafka`, ...); None: nothing any more."""
+        """Say what keeps the dashboard itself from seeing (`redis`, `kafka`), or what is news for a while; None: nothing any more."""
         if notice is None:
             self._trouble.pop(source, None)
         else:

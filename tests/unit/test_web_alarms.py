@@ -8,11 +8,14 @@ import pytest
 
 from domain.control_event import ControlEvent
 from domain.errors import Unavailable
+from domain.retraining_event import RetrainingEvent
+from service.retraining_log import Retraining, RetrainingLog
 from service.web.alarms import Alarms, control_event
 from service.web.answers import Incident
-from service.web.candidate import CandidateTraining
+from service.web.candidate import DAY_MS, CandidateTraining
 from service.web.hours import HourLog
 from service.web.watch import DriftWatch
+from tests.unit.registry_samples import Installation
 from tests.unit.web_scenes import NOW_MS, shelf_of
 
 INCIDENT = Incident(
@@ -109,18 +112,39 @@ def test_what_was_told_survives_in_the_file(tmp_path):
     log.close()
 
 
+def training_of(folder, **more) -> CandidateTraining:
+    """With an archive that holds nothing."""
+    (folder / "archive").mkdir(exist_ok=True)
+    return CandidateTraining(
+        config=None, archive=folder / "archive", log=folder / "training.log", registry=folder / "registry", **more
+    )  # fmt: skip
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """The registry of the child, as this process' environment names it, with a champion."""
+    installation = Installation(tmp_path)
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+    installation.add("weir")
+    return installation.registry
+
+
 @pytest.mark.parametrize("changes", [{"ended_ms": 9}, {"severity": "attention"}])
 def test_a_candidate_is_trained_for_open_alarms_only(tmp_path, changes):
-    (tmp_path / "archive").mkdir()
-    training = CandidateTraining(config=None, archive=tmp_path / "archive", log=tmp_path / "training.log")
+    training = training_of(tmp_path)
 
     assert asyncio.run(training.listener(control_event(msgspec.structs.replace(INCIDENT, **changes), NOW_MS)))
     assert not (tmp_path / "training.log").exists()
 
 
-def test_an_alarm_starts_one_training_and_its_words_are_in_the_log(tmp_path):
-    (tmp_path / "archive").mkdir()
-    training = CandidateTraining(config=None, archive=tmp_path / "archive", log=tmp_path / "training.log")
+def test_an_alarm_starts_one_retraining_a_day_and_what_came_of_it_is_told(tmp_path, registry):
+    told: list[RetrainingEvent] = []
+
+    async def tell(event: RetrainingEvent) -> None:
+        told.append(event)
+
+    training = training_of(tmp_path, tell=tell)
 
     async def run():
         event = control_event(INCIDENT, NOW_MS)
@@ -128,16 +152,61 @@ def test_an_alarm_starts_one_training_and_its_words_are_in_the_log(tmp_path):
         first = training._process
         assert await training.listener(event)
         assert training._process is first
-        await asyncio.wait_for(first.wait(), 60)
+        await asyncio.wait_for(training._end, 60)
+        assert await training.listener(event)
+        assert training._process is first  # one a day
         return first.returncode
 
-    assert asyncio.run(run()) == 2  # an empty folder is no history
-    assert "weir:" in (tmp_path / "training.log").read_text()
+    assert asyncio.run(run()) == 2  # an empty folder is no archive
+    assert "is not an archive" in (tmp_path / "training.log").read_text()
+    [event] = told
+    last = RetrainingLog(tmp_path / "registry").last()
+    assert (event.event, event.outcome, event.incident, event.sentence) == ("retraining", "failed", INCIDENT.id, last.sentence)
+    assert last.why == f"alarm feature_drift: {INCIDENT.sentence}"
+    notice = training.notice()
+    assert (notice.state, notice.text) == ("attention", f"Retraining: failed: {last.sentence}")
+    later = training_of(tmp_path, clock_ms=lambda: last.ended_ms + DAY_MS + 1)
+    assert later.notice() is None
+
+
+def test_a_day_later_an_alarm_starts_another_retraining(tmp_path):
+    log = RetrainingLog(tmp_path / "registry")
+    with log.turn():
+        log.append(Retraining(outcome="refused", sentence="worse", archive="a", begun_ms=NOW_MS, ended_ms=NOW_MS))
+    same_day, next_day = (training_of(tmp_path, clock_ms=lambda at=at: NOW_MS + at) for at in (DAY_MS - 1, DAY_MS))
+
+    async def run():
+        for training in (same_day, next_day):
+            await training.listener(control_event(INCIDENT, NOW_MS))
+            await training.close()
+
+    asyncio.run(run())
+
+    assert same_day._process is None
+    assert next_day._process is not None
+
+
+def test_a_retraining_that_leaves_no_word_is_told_as_failed(tmp_path, registry):
+    """As when the system ends it for want of memory."""
+    told: list[RetrainingEvent] = []
+
+    async def tell(event: RetrainingEvent) -> None:
+        told.append(event)
+
+    training = training_of(tmp_path, tell=tell)
+
+    async def run():
+        await training.listener(control_event(INCIDENT, NOW_MS))
+        training._process.kill()
+        await asyncio.wait_for(training._end, 10)
+
+    asyncio.run(run())
+    assert told[0].outcome == "failed"
+    assert "exit code -9" in told[0].sentence
 
 
 def test_a_training_that_runs_ends_with_the_dashboard(tmp_path):
-    (tmp_path / "archive").mkdir()
-    training = CandidateTraining(config=None, archive=tmp_path / "archive", log=tmp_path / "training.log")
+    training = training_of(tmp_path)
 
     async def run():
         await training.listener(control_event(INCIDENT, NOW_MS))
