@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import URLError
@@ -24,6 +24,7 @@ from rich.console import Console
 from benchmarks.__main__ import commit, machine
 from benchmarks.sibling import sibling_of
 from benchmarks.stage import Stage, stage, worker_of
+from domain.errors import Unavailable
 from monitoring.rollout import COMPARED_DAYS
 from monitoring.sequential import chance_of_stopping, simulated_stops
 from service import logs
@@ -46,7 +47,8 @@ _READY_S: Final = 120.0
 _TICK_S: Final = 0.1
 #: Of an event day, at least: the archive's files are two seconds old when they are closed.
 _DAY_S: Final = 4.0
-_WEAK: Final = ("logistic_regression",)
+_WEAKER: Final = {"without-history": ("state",), "logistic": ()}
+"""Name -> what a logistic regression may not see: everything that came before the transaction, or nothing."""
 _ARCHIVE: Final = ("archive", "--file-seconds", "2")
 
 
@@ -56,7 +58,7 @@ class Playing:
     def __init__(self, place: Stage) -> None:
         self._place = place
         self._records = HistoryRecords(place.world.history, from_ms=place.world.start_ms)
-        self._sent = self._labelled = 0
+        self._sent = self._labelled = self._n_answered = 0
         self.day = 0
 
     @property
@@ -86,7 +88,9 @@ class Playing:
             self._labelled = end
 
     def _answered(self) -> int:
-        return workers(self._place.settings)[0].transactions
+        with suppress(Unavailable):  # Redis may be slow for a moment; the worker waits for it, too
+            self._n_answered = workers(self._place.settings)[0].transactions
+        return self._n_answered
 
 
 async def _trial(place: Stage, playing: Playing, console: Console, model: str) -> TrialRecord:
@@ -105,7 +109,9 @@ async def _trial(place: Stage, playing: Playing, console: Console, model: str) -
         deadline_s = time.monotonic()
         while registry.state().rollout is not None and time.monotonic() < deadline_s + _READY_S:  # noqa: ASYNC110 - as above
             await asyncio.sleep(_TICK_S)
-    return _settled(place, model)
+    record = await asyncio.to_thread(_settled, place, model)
+    console.print("\n".join(["", *trial_lines(record), ""]))
+    return record
 
 
 def _settled(place: Stage, model: str) -> TrialRecord:
@@ -122,12 +128,12 @@ async def _trials(place: Stage, console: Console, strong: str, weak: str) -> dic
     registry, playing = registry_of(place.settings), Playing(place)
     found: dict[str, TrialRecord] = {}
     console.print("a better candidate in shadow")
-    registry.shadow(strong, who="trial", why="the ensemble beside a logistic regression")
+    registry.shadow(strong, who="trial", why="the ensemble beside the model to beat")
     found["better, shadow"] = await _trial(place, playing, console, strong)
     if registry.state().champion != strong:
         registry.promote(strong, who="trial", why="so that the next trials have the better champion")
     console.print("a worse candidate in canary")
-    registry.canary(weak, 20, who="trial", why="a logistic regression decides for a fifth of the cards")
+    registry.canary(weak, 20, who="trial", why="it decides for a fifth of the cards")
     found["worse, canary of 20 %"] = await _trial(place, playing, console, weak)
     console.print("an equal candidate in shadow")
     equal = sibling_of(place.settings, strong, slope=0.9)
@@ -178,21 +184,21 @@ def _installed(place: Stage) -> Stage:
     return place._replace(settings=settings)
 
 
-def _models(place: Stage, console: Console) -> tuple[str, str]:
-    """Return the ensemble and the logistic regression, the latter champion and nothing on trial."""
+def _models(place: Stage, console: Console, weaker: str) -> tuple[str, str]:
+    """Return the product's model and a weaker one, the latter champion and nothing on trial."""
     registry = registry_of(place.settings)
     if registry.state().rollout is not None:
         registry.end_rollout(who="trial", why="of an earlier run")
     known = {entry.manifest.name: entry.reference for entry in registry.entries()}
-    if "logistic" not in known:
-        console.print("training the logistic regression")
-        options = msgspec.structs.replace(options_of(place.settings), members=_WEAK)
-        known["logistic"] = train_and_register(
-            place.world.history, place.settings, options=options, name="logistic", to_ms=place.world.start_ms
+    if weaker not in known:
+        console.print("training the weaker model")
+        options = msgspec.structs.replace(options_of(place.settings), members=("logistic_regression",), without=_WEAKER[weaker])
+        known[weaker] = train_and_register(
+            place.world.history, place.settings, options=options, name=weaker, to_ms=place.world.start_ms
         ).reference
     strong = next(entry.reference for entry in registry.entries() if entry.manifest.name == "weir")
-    registry.promote(known["logistic"], who="trial", why="the model to beat")
-    return strong, known["logistic"]
+    registry.promote(known[weaker], who="trial", why="the model to beat")
+    return strong, known[weaker]
 
 
 def null_comparisons() -> list[dict[str, Any]]:
@@ -222,10 +228,11 @@ def late_labels() -> list[dict[str, Any]]:
 
 @click.command()
 @click.option("--null-only", is_flag=True, help="Only the null comparisons.")
+@click.option("--weaker", type=click.Choice(list(_WEAKER)), default="without-history", show_default=True, help="The model to beat.")
 @click.option(
     "--directory", type=click.Path(file_okay=False, path_type=Path), default=Path("var/rollout"), show_default=True, help="Where it runs."
 )
-def main(*, null_only: bool, directory: Path) -> None:
+def main(*, null_only: bool, weaker: str, directory: Path) -> None:
     """Play the trials and print them as JSON; about twenty minutes on two cores, a few more the first time.
 
     Example: python -m benchmarks.rollout_trial
@@ -241,13 +248,11 @@ def main(*, null_only: bool, directory: Path) -> None:
     if not null_only:
         with stage(directory, console) as staged:
             place = _installed(staged)
-            strong, weak = _models(place, console)
+            strong, weak = _models(place, console, weaker)
             with worker_of(place), _beside(place) as port:
                 found = asyncio.run(_trials(place, console, strong, weak))
                 with urlopen(f"http://127.0.0.1:{port}/api/v1/models", timeout=30.0) as answer:
                     page = json.load(answer)
-        for name, record in found.items():
-            console.print("\n".join([f"\n{name}", *trial_lines(record)]))
         result["trials"] = {name: _figures(record) for name, record in found.items()}
         result["on_the_page"] = [(trial["model"], trial["outcome"], trial["sentence"]) for trial in page["trials"]]
     click.echo(json.dumps(result, indent=2))

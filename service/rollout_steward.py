@@ -39,6 +39,8 @@ class Sources(NamedTuple):
     maturity_days: int
     budget_ms: float
     """Setting scoring.latency_budget_ms; 0 = none."""
+    objection: Callable[[State, str], str]
+    """Why the gate keeps a model (`name@version`) from being promoted; empty = it does not."""
 
 
 class _Trial:
@@ -72,7 +74,7 @@ class RolloutSteward:
     registry's history, by WHO, with the reason; workers follow within their poll and say so on `control.v1`.
 
     Attributes:
-        trouble: Why the trial cannot be compared now, in one sentence; empty: it can.
+        trouble: Why the trial cannot be compared, or not be ended by the steward, in one sentence; empty: nothing.
     """
 
     def __init__(self, sources: Sources, *, read_every_ms: int = _READ_EVERY_MS) -> None:
@@ -86,6 +88,7 @@ class RolloutSteward:
         self._read_every_ms = read_every_ms
         self._trial: _Trial | None = None
         self._stamp: tuple[int, ...] | None = None
+        self._logged = ""
         self.trouble = ""
 
     @property
@@ -115,8 +118,9 @@ class RolloutSteward:
             self._complain(str(error))
 
     def _complain(self, sentence: str) -> None:
-        if sentence and sentence != self.trouble:
-            _log.warning("rollout_not_compared", reason=sentence)
+        if sentence and sentence != self._logged:
+            _log.warning("rollout_needs_somebody", reason=sentence)
+            self._logged = sentence
         self.trouble = sentence
 
     def _follow(self, now_ms: int) -> None:
@@ -188,6 +192,8 @@ class RolloutSteward:
         self._keep(trial, record)
         registry, why = self._sources.registry, record.sentence.rstrip(".")
         match record.evidence.verdict:
+            case "promote" if objection := self._sources.objection(registry.state(), record.model):
+                self._complain(f"{record.model} is the better one by its evidence, but {objection}; end the trial with `weir models end`")
             case "promote":
                 self._act(trial, lambda state: registry.promote(record.model, expected=state, who=WHO, why=why))
             case "roll_back":

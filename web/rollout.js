@@ -106,7 +106,7 @@ function trialPanel(id, isOpen) {
     set(trial) {
       const found = trial.evidence;
       replace(title, isOpen ? "On trial: " : "Trial: ", modelLink(trial.model), " ", element("span", { class: "tag" }, WORDS[trial.outcome]));
-      replace(sentence, commands(trial.trouble ? `It cannot be compared now: ${trial.trouble}` : trial.sentence));
+      replace(sentence, commands(trial.trouble ? `It needs somebody: ${trial.trouble}` : trial.sentence));
       replace(
         list,
         facts([

@@ -354,7 +354,7 @@ class TrialAnswer(Answer, frozen=True):
     updated_ms: TimeMs
     ended_ms: TimeMs | None
     sentence: Annotated[str, Meta(description="the evidence in words; of one that is over: why it ended")]
-    trouble: Annotated[str, Meta(description="why it cannot be compared now; empty: it can")]
+    trouble: Annotated[str, Meta(description="why it cannot be compared, or not be ended by itself; empty: nothing")]
     enough: Annotated[float, Meta(description="evidence that decides, for either")]
     most_days: Annotated[int, Meta(description="matured days after which an undecided trial ends")]
     n_waiting: Annotated[int, Meta(description="transactions scored by both whose day has not matured")]

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from domain.decision import Tier
-from domain.errors import NoChampion
+from domain.errors import ModelError, NoChampion
 from models.registry_history import State
+from service.gating import require_passed
 from service.policies import Policies
 from service.rollout_steward import Sources
 from service.settings import Settings
@@ -27,9 +28,18 @@ def sources_of(settings: Settings, shelf: Shelf, policies: Policies) -> Sources:
         default = shelf.get(state.champion).manifest.policy
         return policies.in_force(state.champion, default).thresholds[Tier.FULL].review
 
+    registry = registry_of(settings)
+
+    def objection(state: State, model: str) -> str:
+        try:
+            require_passed(registry, model, state, settings, is_forced=False)
+        except ModelError as error:
+            return str(error)
+        return ""
+
     return Sources(
-        registry_of(settings), threshold, Path(settings.archive.directory),
+        registry, threshold, Path(settings.archive.directory),
         kafka_connection(settings) if settings.kafka.bootstrap else None,
         settings.model.trial_maturity_days or settings.features.maturity_days,
-        settings.scoring.latency_budget_ms,
+        settings.scoring.latency_budget_ms, objection,
     )  # fmt: skip

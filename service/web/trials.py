@@ -17,7 +17,7 @@ def trials_of(registry: FileRegistry, models: Iterable[str], trouble: str) -> li
     Args:
         registry: Beside whose bundles they stand.
         models: `name@version` of challengers.
-        trouble: Why the one in force cannot be compared now; empty: it can.
+        trouble: Why the one in force needs somebody; empty: it does not.
     """
     records: list[TrialRecord] = []
     for model in models:

@@ -36,12 +36,15 @@ class TrialBank:
         self.archive = make_archive(folder / "archive") if has_archive else folder / "archive"
         self._next: dict[str, int] = {}
         self._n = 0
+        self.objection = ""
         self.played: dict[str, list[dict[str, object]]] = {}
         self.day = 0
 
     def steward(self, connection: KafkaConnection | None = None) -> RolloutSteward:
         """Another steward of this bank."""
-        sources = Sources(self.registry, lambda _: THRESHOLD, self.archive, connection, MATURITY_DAYS, 0.0)
+        sources = Sources(
+            self.registry, lambda _: THRESHOLD, self.archive, connection, MATURITY_DAYS, 0.0, lambda _state, _model: self.objection
+        )
         return RolloutSteward(sources, read_every_ms=0)
 
     def play(self, caught: tuple[int, int, int], *, variant: str = "champion", n_days: int = 1, fraud_delay_days: float = 2.0) -> None:

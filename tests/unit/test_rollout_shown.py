@@ -7,12 +7,14 @@ import jsonschema
 import pytest
 
 from domain.decision import Tier
+from models.gate import Check, Verdict, write_verdict
 from models.policy import LivePolicy, Thresholds
 from models.policy_store import PolicyStore
 from models.registry import FileRegistry
 from service.policies import known_policies
 from service.rollout_words import trial_lines
 from service.web.steering import sources_of
+from tests.unit.registry_samples import bundle_of
 from tests.unit.rollout_bank import GOOD_DAY, MATURITY_DAYS, TrialBank
 from tests.unit.test_web_api import asked, schema_of
 from tests.unit.web_scenes import KEY, settings_of, shelf_of
@@ -80,6 +82,20 @@ def test_a_trial_that_was_not_judged_yet_is_told_in_two_lines_and_what_waits(ban
 
     assert "canary for 5 % of the cards" in lines[0]
     assert len(lines) == 3
+
+
+def test_the_steward_hears_of_the_gate(tmp_path: Path) -> None:
+    shelf, champion = shelf_of(tmp_path)
+    settings = settings_of(tmp_path)
+    registry = FileRegistry(tmp_path / "registry")
+    other = registry.register(bundle_of(tmp_path / "other", "other", key=KEY))
+    sources = sources_of(settings, shelf, known_policies(settings))
+    before = sources.objection(registry.state(), other)
+    check = Check("fairness", "refused", "it is unfair")
+    write_verdict(registry.beside(other), Verdict.of(other, champion, [check], made_ms=0, history="h"))
+
+    assert before == ""
+    assert "it is unfair" in sources.objection(registry.state(), other)
 
 
 def test_the_steward_takes_threshold_and_maturity_that_are_in_force(tmp_path: Path) -> None:

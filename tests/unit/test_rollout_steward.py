@@ -33,6 +33,19 @@ def test_a_better_challenger_is_promoted_from_shadow_with_the_evidence_as_the_re
     assert steward.record is None
 
 
+def test_what_the_gate_refuses_is_not_promoted_and_somebody_is_asked(bank: TrialBank) -> None:
+    bank.registry.shadow(bank.challenger)
+    bank.objection = "the gate refuses it"
+    steward = bank.steward()
+    bank.play(GOOD_DAY, n_days=MATURITY_DAYS + 4)
+    bank.look(steward)
+    bank.look(steward)
+
+    assert bank.registry.state().champion == bank.champion
+    assert (bank.trial().outcome, bank.trial().evidence.verdict) == ("running", "promote")
+    assert "but the gate refuses it" in steward.trouble
+
+
 def test_a_worse_canary_is_ended_and_the_champion_stays(bank: TrialBank) -> None:
     bank.registry.canary(bank.challenger, 20)
     steward = bank.steward()

@@ -24,7 +24,7 @@ def _said(worker: str, started_ms: int, decided: int, alerts: int, shadow: int, 
         VariantCount("shadow", "weir@1", decided, decided // 200, 0),
     )
     return msgspec.structs.replace(
-        _STATE, worker=worker, started_ms=started_ms, variants=variants, latency_counts=[decided + shadow - late, 0, late]
+        _STATE, worker=worker, started_ms=started_ms, variants=variants, latency_counts=[decided + shadow - late, late, 0]
     )
 
 
