@@ -41,10 +41,11 @@ function item(alert) {
       ),
       element("span", { class: "alert-when" }, moment(alert.at_ms)),
     ),
-    alert.reasons.length > 0 &&
+    (alert.reasons.length > 0 || alert.rule) &&
       element(
         "ul",
         { class: "reasons" },
+        alert.rule && element("li", {}, `decided by the rule ${alert.rule}`),
         alert.reasons.slice(0, MOST_REASONS).map((reason) => element("li", {}, reason.text)),
       ),
     element("p", { class: "alert-foot" }, `Fraud probability ${share(alert.probability)} · card ${alert.card_id}`),

@@ -127,4 +127,5 @@ def _answer(alert: Alert, appended_ms: int) -> AlertAnswer:
         amount=money(alert.amount_minor, alert.currency), merchant_id=mask_card_numbers(alert.merchant_id), decision=alert.decision,
         probability=alert.probability, model=alert.model, tier=alert.tier.value, flags=alert.flags,
         reasons=[AlertReason(code=r.code, text=r.text, contribution=r.contribution) for r in alert.reasons],
+        rule=None if alert.rule is None else mask_card_numbers(alert.rule),
     )  # fmt: skip

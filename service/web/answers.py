@@ -156,6 +156,7 @@ class AlertAnswer(Answer, frozen=True):
     tier: str
     flags: Sequence[str]
     reasons: Annotated[Sequence[AlertReason], Meta(description="the strongest first")]
+    rule: Annotated[str | None, Meta(description="the list or limit that decided, if one did")] = None
 
 
 class LiveAnswer(LiveEvent, frozen=True):

@@ -164,6 +164,12 @@ def test_alerts_are_kept_by_time_each_once_and_at_most_fifty():
     assert found.index("a31") < found.index("b0") < found.index("a29")
 
 
+def test_an_alert_says_which_rule_decided_and_no_card_number_in_its_name():
+    found = LastAlerts().take([Appended(0, 0, 7, alert("t", rule="stolen 4111111111111111")), Appended(0, 1, 8, alert("u"))])
+
+    assert [one.rule for one in found] == ["stolen ************1111", None]
+
+
 def test_an_alert_shows_money_as_people_read_it_and_no_card_number():
     [found] = LastAlerts().take([Appended(0, 0, 7, alert("t", card_id="4111111111111111", merchant_id="m 4111 1111 1111 1111"))])
 
