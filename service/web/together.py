@@ -46,7 +46,7 @@ class TogetherView:
         self._archive = archive
         self._seen: tuple[str, int] | None = None
         self._again_ms = 0
-        self.answer = _lacking("All features at once have not been looked at yet: no hour of event time is over.", "")
+        self.answer = _lacking("All features at once have not been looked at yet: that is done when an hour of event time is over.", "")
 
     def refresh(self, spec: str, now_hour: int, now_ms: int) -> None:
         """Compare once for each hour of event time, and every five minutes at most; it takes seconds.
@@ -113,7 +113,7 @@ def _answer(found: Together, against: str) -> TogetherAnswer:
     return TogetherAnswer(
         state=state, sentence=f"{_told(found, against)} {_held_together(found)}", advice=advice, event_ms=None, n_recent=0, n_earlier=0,
         auc=round(told.auc, 4), auc_low=round(told.low, 4), auc_high=round(told.high, 4), auc_usual=_short(found.usual_auc),
-        told_by=found.told_by, error_now=round(error.now, 5), error_before=round(error.before, 5), error_ratio_low=round(error.low, 4),
+        told_by=found.told_by, error_now=_digits(error.now), error_before=_digits(error.before), error_ratio_low=round(error.low, 4),
         error_ratio_high=round(error.high, 4), error_ratio_usual=_short(found.usual_times),
     )  # fmt: skip
 
@@ -142,6 +142,10 @@ def _held_together(found: Together) -> str:
 
 def _listed(names: tuple[str, ...]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def _short(value: float | None) -> float | None:

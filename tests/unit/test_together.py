@@ -113,6 +113,7 @@ def test_the_view_says_by_what_a_day_is_told_from_the_same_hours_of_earlier_week
     assert (quiet.state, quiet.n_recent, quiet.n_earlier, quiet.event_ms) == ("well", 600, 2_400, START_MS)
     assert "cannot be told from those of the same hours of earlier weeks better than is usual" in quiet.sentence
     assert "Features go together as usual" in quiet.sentence
+    assert f"error is {quiet.error_now / quiet.error_before:.2f} times" in quiet.sentence
     assert moved.state == "attention"
     assert "most by card_mean_7d" in moved.sentence
     assert loose.state == "attention"

@@ -59,6 +59,9 @@ def test_every_view_of_an_empty_installation_answers_as_documented_and_says_what
         jsonschema.validate(body, schema_of(f"/api/v1/{view.partition('?')[0]}"))
         words = body.get("sentence") or body["headline"]
         assert words.endswith("."), view
+        if view.startswith("drift"):
+            assert (body["together"]["state"], body["together"]["auc"]) == ("empty", None)
+            assert body["together"]["sentence"].endswith(".")
     text = " ".join(answer.text for answer in answers)
     for how in ("weir worker", "weir archive", "weir train HISTORY"):
         assert how in text
