@@ -110,8 +110,8 @@ def by_folds(
     )
 
 
-def later_fold(history: pl.DataFrame, manifests: Sequence[Manifest]) -> Fold | None:
-    """Return the days that none of the bundles has learnt from and whose truth is known; None if there are none.
+def later_fold(history: pl.DataFrame, manifests: Sequence[Manifest], *, most_days: int) -> Fold | None:
+    """Return the days that none of the bundles has learnt from and whose truth is known, the newest `most_days`; None if there are none.
 
     Rows younger than the maturity at the moment of a training did not train it. Without a column `story` only matured rows count.
     """
@@ -120,6 +120,7 @@ def later_fold(history: pl.DataFrame, manifests: Sequence[Manifest]) -> Fold | N
     maturity_ms = max(one.window.maturity_ms for one in manifests)
     from_ms = max(one.window.to_ms - one.window.maturity_ms for one in manifests)
     to_ms = newest + 1 - (0 if "story" in history.columns else maturity_ms)
+    from_ms = max(from_ms, to_ms - most_days * DAY_MS)
     return Fold(from_ms, from_ms, to_ms, maturity_ms) if to_ms > from_ms else None
 
 

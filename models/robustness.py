@@ -30,6 +30,7 @@ _MISSING: Final = ("merchant_labels", "device_ip", "place")
 _CHANGE: Final = 0.01
 _APART_MS: Final = 60_000
 _MOST_PROBES: Final = 4_000
+_MOST_ROWS: Final = 50_000
 _BLOCK: Final = 4_096
 
 
@@ -60,6 +61,7 @@ def missing_blocks(candidate: Scorer, champion: Scorer | None, vectors: NDArray[
         champion: To compare with.
         vectors: Of ordinary rows, float32 (n, N_FEATURES).
     """
+    vectors = vectors[:: max(1, len(vectors) // _MOST_ROWS)]
     own = _alert_ratios(candidate, vectors)
     figures: dict[str, Figure] = {**own}
     others = {} if champion is None else _alert_ratios(champion, vectors)

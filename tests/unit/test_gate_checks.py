@@ -188,17 +188,17 @@ def test_later_days_are_those_that_no_bundle_has_learnt_from_and_that_have_matur
     newer = msgspec.structs.replace(trained().manifest, window=msgspec.structs.replace(window, to_ms=window.to_ms + 3 * DAY_MS))
     history = pl.DataFrame({"event_time_ms": [0, window.to_ms + 20 * DAY_MS - 1]})
 
-    found = later_fold(history, [trained().manifest, newer])
+    found = later_fold(history, [trained().manifest, newer], most_days=99)
 
     assert found is not None
     assert (found.as_of_ms, found.test_to_ms) == (
         window.to_ms + 3 * DAY_MS - window.maturity_ms,
         window.to_ms + 20 * DAY_MS - window.maturity_ms,
     )
-    told = later_fold(history.with_columns(story=pl.lit(None)), [newer])
+    told = later_fold(history.with_columns(story=pl.lit(None)), [newer], most_days=4)
     assert told is not None
-    assert told.test_to_ms == window.to_ms + 20 * DAY_MS
-    assert later_fold(history.head(1), [newer]) is None
+    assert (told.as_of_ms, told.test_to_ms) == (window.to_ms + 16 * DAY_MS, window.to_ms + 20 * DAY_MS)
+    assert later_fold(history.head(1), [newer], most_days=4) is None
 
 
 def test_a_variant_cannot_be_trained_again_from_its_options():
