@@ -28,7 +28,7 @@ DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
 
-.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow crash-matrix bench docs up down clean
+.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow tracking crash-matrix bench docs up down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,7 +77,10 @@ parity: setup ## the features' three forms compared on twenty times the examples
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -q tests/parity
 
 mlflow: setup $(VENV)/.installed-mlflow ## the mirror in a real MLflow on SQLite, installed beside the others (150 MB); nightly
-	PYTHONPATH=$(VENV)/mlflow $(BIN)/pytest -q tests/extras/test_mlflow_mirror.py
+	PYTHONPATH=$(VENV)/mlflow $(BIN)/pytest -q tests/extras/test_mlflow_mirror.py tests/extras/test_mlflow_run.py
+
+tracking: setup $(VENV)/.installed-tracking ## runs read back by a real TensorBoard and recorded by a real W&B, offline (150 MB); nightly
+	PYTHONPATH=$(VENV)/tracking $(BIN)/pytest -q tests/extras/test_tracking.py
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
 	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)
@@ -124,6 +127,11 @@ $(RUN): $(MADE) $(RUN_LOCKS) $(DEV_LOCKS) pyproject.toml
 $(VENV)/.installed-mlflow: $(MADE) requirements/mlflow.txt
 	@echo "installing MLflow"
 	@$(INSTALL) --upgrade --target $(VENV)/mlflow -r requirements/mlflow.txt
+	@touch $@
+
+$(VENV)/.installed-tracking: $(MADE) requirements/tracking.txt
+	@echo "installing TensorBoard and Weights & Biases"
+	@$(INSTALL) --upgrade --target $(VENV)/tracking -r requirements/tracking.txt
 	@touch $@
 
 $(DEV): $(RUN) $(DEV_LOCKS)

@@ -1,6 +1,6 @@
 """From a history to what a model learns: replay, fit, calibrate, refit, compile."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ def train(
     from_ms: int | None = None,
     to_ms: int | None = None,
     foreign: Mapping[str, Member] = NO_MEMBERS,
+    observe: Callable[[Fitted], None] | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Train a model as of `to_ms`; the same history, settings and options give the same files.
@@ -55,6 +56,7 @@ def train(
         from_ms: First event time that may train; None = T - maturity - 28 days.
         to_ms: T, exclusive for events and labels; None = just after the newest event.
         foreign: Members that were trained elsewhere, by name: not fitted here, but calibrated and weighed like the others.
+        observe: Shown what was learnt before it becomes a bundle; changes nothing.
         progress: Told stage and finished share.
 
     Raises:
@@ -64,9 +66,10 @@ def train(
     """
     stages = Stages(progress)
     prepared = prepare(history, features=features, rates=rates, options=options, from_ms=from_ms, to_ms=to_ms, stages=stages)
-    return fit(prepared.dataset, prepared.newest, prepared.window, options, stages, foreign).finish(
-        name=name, features=features, rates=rates.digest(), warnings=prepared.warnings
-    )
+    fitted = fit(prepared.dataset, prepared.newest, prepared.window, options, stages, foreign)
+    if observe is not None:
+        observe(fitted)
+    return fitted.finish(name=name, features=features, rates=rates.digest(), warnings=prepared.warnings)
 
 
 class Prepared(NamedTuple):

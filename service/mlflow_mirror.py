@@ -14,6 +14,7 @@ from domain.errors import ConfigError
 from models.registry import Entry, FileRegistry
 from models.registry_history import CHALLENGER, CHAMPION, PREVIOUS, Event
 from service.settings import refuse_telemetry
+from service.tracking import flat
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -46,16 +47,22 @@ def mirror(registry: FileRegistry, uri: str, *, experiment: str = "weir") -> Mir
     Raises:
         ConfigError: MLflow is not installed or does not answer.
     """
-    mlflow = _library()
+    mlflow = require_mlflow()
     try:
         return _Mirror(mlflow.tracking.MlflowClient(uri, uri), experiment).bring(registry)
     except mlflow.exceptions.MlflowException as error:
         raise ConfigError(f"MLflow at {uri} refused the registry: {str(error).splitlines()[0]}") from error
 
 
-def _library() -> ModuleType:
+def require_mlflow() -> ModuleType:
+    """Return the library; it tells nobody about this installation.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     refuse_telemetry()
     try:
+        import mlflow.entities
         import mlflow.environment_variables
         import mlflow.exceptions
         import mlflow.tracking
@@ -138,16 +145,8 @@ def _parameters(entry: Entry) -> dict[str, str]:
     """Return the training's window and options, flat; MLflow takes up to 6,000 characters of each."""
     manifest = entry.manifest
     tree = {"window": msgspec.to_builtins(manifest.window), "options": msgspec.to_builtins(manifest.options), "spec": manifest.spec}
-    return {key: str(value)[:6000] for key, value in _flat(tree, "") if value is not None}
+    return {key: str(value)[:6000] for key, value in flat(tree) if value is not None}
 
 
 def _metrics(entry: Entry) -> dict[str, float]:
     return {f"{model}.{key}": value for model, found in entry.manifest.metrics.items() for key, value in found.items() if value is not None}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -14,7 +14,7 @@ from service.settings import Settings
 from service.wiring import rates_of, registry_of, signing_key_of
 
 if TYPE_CHECKING:
-    from models.fitted import Trained
+    from models.fitted import Fitted, Trained
     from models.manifest import Manifest
     from models.members import Member
     from models.options import TrainingOptions
@@ -51,6 +51,7 @@ def train_and_register(
     from_ms: int | None = None,
     to_ms: int | None = None,
     foreign: "Mapping[str, Member] | None" = None,
+    observe: "Callable[[Fitted], None] | None" = None,
     progress: Callable[[str, float], None] = lambda _stage, _share: None,
 ) -> Registered:
     """Train on `history`, write a signed bundle, load it as a worker would, and register it; the first one becomes champion.
@@ -63,6 +64,7 @@ def train_and_register(
         from_ms: See `models.training.train`.
         to_ms: See there.
         foreign: Members that were trained elsewhere, by name.
+        observe: Shown what was learnt, before it becomes a bundle.
         progress: Told stage and finished share.
 
     Raises:
@@ -81,6 +83,7 @@ def train_and_register(
         from_ms=from_ms,
         to_ms=to_ms,
         foreign=foreign or {},
+        observe=observe,
         progress=progress,
     )
     why = f"trained on {trained.manifest.window.n_rows:,} transactions"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.times import TIME_MS, parse_time_ms
+from service.tracking_options import require_trackers, tracked, write_tracked
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +73,7 @@ class _KnownDays(click.ParamType):
 )
 @click.option("--from", "from_ms", type=TIME_MS, help="With --scores: first event time that should be answered.")
 @click.option("--to", "to_ms", type=TIME_MS, help="With --scores: end of it (not included).")
+@tracked
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_context
 def command(
@@ -102,17 +104,19 @@ def command(
         return
     from service.context import settings_of
 
-    _of_models(settings_of(context).settings, frame, choices, as_json=as_json)
+    _of_models(settings_of(context).settings, history, frame, choices, as_json=as_json)
 
 
-def _of_models(settings: "Settings", frame: "pl.DataFrame", choices: Mapping[str, Any], *, as_json: bool) -> None:
+def _of_models(settings: "Settings", history: Path, frame: "pl.DataFrame", choices: Mapping[str, Any], *, as_json: bool) -> None:
     import msgspec
 
     from service.evaluation_running import configurations_of, run_evaluation
     from service.evaluation_text import result_text
     from service.model_training import options_of
     from service.progress import stage_progress
+    from service.tracking import of_evaluation
 
+    require_trackers(choices)
     plan = _plan(choices)
     base = msgspec.structs.replace(options_of(settings), min_calibration_frauds=choices["min_frauds"])
     configurations = configurations_of(base, choices["configurations"], choices["without"])
@@ -122,6 +126,7 @@ def _of_models(settings: "Settings", frame: "pl.DataFrame", choices: Mapping[str
         )
     for path in _written(result, choices["report"], choices["plots"]):
         click.echo(f"wrote {path}", err=True)
+    write_tracked(of_evaluation(f"evaluation-{history.stem}", result), choices)
     click.echo(msgspec.json.format(msgspec.json.encode(result)).decode() if as_json else result_text(result))
 
 

@@ -147,7 +147,9 @@ def test_an_mlflow_that_does_not_answer_is_a_sentence(installation: Installation
 
 def test_mlflow_tells_nobody_about_the_installation():
     """In a process of its own: under a test MLflow is silent by itself."""
-    program = "from service import mlflow_mirror; mlflow_mirror._library(); import mlflow.telemetry as t; print(t.get_telemetry_client())"
+    program = (
+        "from service import mlflow_mirror; mlflow_mirror.require_mlflow(); import mlflow.telemetry as t; print(t.get_telemetry_client())"
+    )
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
 
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True, timeout=120)
