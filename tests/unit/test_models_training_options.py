@@ -152,6 +152,12 @@ def test_an_option_that_is_unknown_or_out_of_range_is_refused_by_name(table: dic
         options_from(table, TrainingOptions(), "o.toml")
 
 
+def test_a_table_leaves_what_it_does_not_name_as_the_base_has_it():
+    found = options_from({"sizes": {"forest_trees": 3}}, SMALL, "o.toml")
+
+    assert found == msgspec.structs.replace(SMALL, sizes=msgspec.structs.replace(SMALL.sizes, forest_trees=3))
+
+
 def test_each_tier_still_answers_with_members_of_other_kinds():
     options = with_options(members=("svm", "hist_gradient_boosting", "isolation_forest"), variants=())
     fitted_now = fit(dataset_of(), vectors_of(2_000, 9), WINDOW, options)
