@@ -59,6 +59,7 @@ def test_a_worse_canary_is_ended_and_the_champion_stays(bank: TrialBank) -> None
     assert event.why.startswith("rolled back: ")
     assert bank.trial().outcome == "rolled_back"
     assert bank.trial().evidence.e_roll_back >= 20
+    assert {(day.n_champion_only, day.n_challenger_only) for day in bank.trial().days} == {BAD_DAY[:2]}
 
 
 def test_equals_end_undecided_after_28_matured_days(bank: TrialBank) -> None:
@@ -101,13 +102,13 @@ def test_a_label_that_comes_after_the_maturity_does_not_count(bank: TrialBank) -
 
 def test_a_steward_that_is_started_again_goes_on_where_it_was(bank: TrialBank, tmp_path: Path) -> None:
     bank.registry.shadow(bank.challenger)
-    for _ in range(MATURITY_DAYS + 2):
+    for _ in range(MATURITY_DAYS + 4):
         bank.play(EVEN_DAY)
         bank.look(bank.steward())
     again = bank.trial()
     once = TrialBank(tmp_path / "second")
     once.registry.shadow(once.challenger)
-    once.play(EVEN_DAY, n_days=MATURITY_DAYS + 2)
+    once.play(EVEN_DAY, n_days=MATURITY_DAYS + 4)
     once.look(once.steward())
 
     assert again.days == once.trial().days
