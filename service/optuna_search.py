@@ -22,7 +22,8 @@ class OptunaProposer:
             optuna: Any = import_module("optuna")
         except ImportError as error:
             raise ConfigError(
-                f"Optuna cannot be imported ({error}); install it: pip install 'optuna>=4,<5', or search with --sampler random"
+                f"Optuna cannot be imported ({error}); install it: pip install --require-hashes --no-deps -r requirements/optuna.txt, "
+                "or search with --sampler random"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed % 2**32))

@@ -52,7 +52,7 @@ def test_help_of_the_whole_imports_nothing_heavy():
         check=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
-    heavy = {"polars", "numpy", "numba", "faust", "aiokafka", "kafka", "redis", "onnxruntime", "xgboost", "sklearn"}
+    heavy = {"polars", "numpy", "numba", "faust", "aiokafka", "kafka", "redis", "onnxruntime", "xgboost", "sklearn", "optuna"}
     assert not heavy & set(found.stdout.split())
 
 

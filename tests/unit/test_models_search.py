@@ -120,7 +120,7 @@ def test_optuna_searches_the_same_points_again_or_says_how_to_get_it():
     from service.optuna_search import OptunaProposer
 
     if find_spec("optuna") is None:
-        with pytest.raises(ConfigError, match="pip install 'optuna"):
+        with pytest.raises(ConfigError, match=r"requirements/optuna\.txt"):
             OptunaProposer(7, SPACE)
         return
     found = [search(rows(), TINY, Quick(OptunaProposer(7, SPACE)), n_trials=2) for _ in range(2)]
