@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
+from features.history import normalised, write_history
+from service.cli import weir
 from service.tensorboard_files import write_tensorboard
 from service.tracking import Point, Tracked
 from service.wandb_run import write_wandb
+from simulate.generate import generate
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -121,3 +125,18 @@ def test_weights_and_biases_talks_to_nobody_while_it_records(tmp_path):
     )
 
     assert len(recorded(Path(found.stdout.strip().splitlines()[-1]))) > 3
+
+
+def test_a_training_with_the_option_writes_its_curve(tmp_path):
+    history, options = tmp_path / "h.parquet", tmp_path / "options.toml"
+    write_history(normalised(generate(n_days=46, n_cards=100, seed=5, fraud_share=0.1), "simulated"), history)
+    options.write_text('days = 14\nmin_calibration_frauds = 20\nmembers = ["xgboost"]\nvariants = []\nsizes.boosting_rounds = 12\n')
+    environment = {"WEIR_MODEL_REGISTRY": str(tmp_path / "registry"), "WEIR_EMBEDDED_DIRECTORY": str(tmp_path)}
+    line = ["train", str(history), "--options", str(options), "--tensorboard", str(tmp_path / "runs"), "--json"]
+
+    found = CliRunner().invoke(weir, line, env=environment)
+
+    assert found.exit_code == 0, found.exception
+    place = tmp_path / "runs" / json.loads(found.stdout)["model"]
+    assert f"tensorboard --logdir {tmp_path / 'runs'}" in found.stderr
+    assert [step for step, _ in scalars(place / "unseen_days")["xgboost_log_loss"]] == list(range(1, 13))
