@@ -159,7 +159,7 @@ def _calibrate(dataset: Dataset, start_day: int, options: TrainingOptions, stage
         members = {**fit_members(sample, options), **foreign}
         graph = compile_members(members, tables)
         logits = _member_logits(graph, members, slice_.vectors, options)
-        mixture = fit_mixture(logits, slice_.target, slice_.weight, slice_.card)
+        mixture = fit_mixture(logits, slice_.target, slice_.weight)
         early = Ensemble(tables, members, mixture)
         mean = mixture.logit(logits)
         full = calibrated_tier(mean, slice_, "ensemble")

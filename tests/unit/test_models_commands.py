@@ -21,7 +21,7 @@ decline = 0.6
 [[rules.lists]]
 name = "stolen"
 field = "card_id"
-values = ["c7", "c8"]
+values = ["card-zz", "c8"]
 outcome = "decline"
 
 [[rules.amounts]]
@@ -205,7 +205,7 @@ def test_a_policy_is_signed_set_shown_and_taken_back(installation: Installation,
     assert "list stolen: decline 2 card_id values" in shown
     assert "limit large: review from 500000 minor units on" in shown
     assert "limit fast: review where card_count_1h is 20 or more" in shown
-    assert "c7" not in shown
+    assert "card-zz" not in shown
     said(installation, "policy", "set", "--default")
     assert installation.registry.state() == State({"champion": one})
     assert two in installation.registry.names()
