@@ -141,7 +141,7 @@ def test_train_takes_members_by_name_and_other_choices_from_a_file(place: Path, 
 
     assert code == 0
     assert set(found["member_weights"]) == {"xgboost", "mlp"}
-    assert set(found["variants"]) == {"pruned", "int8-leaf"}
+    assert set(found["variants"]) == {"small", "pruned", "int8-leaf"}
 
 
 def test_a_search_writes_options_that_training_takes_and_features_are_reported(place: Path, history: Path, tmp_path: Path):
