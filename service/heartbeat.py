@@ -140,14 +140,14 @@ class Heartbeat:
         Raises:
             Unavailable: Redis does not answer; the next beat tells it.
         """
-        at_ms = now_ms()
+        at_ms, event_ms = now_ms(), self._event_ms  # as of now: the counters told below hold everything up to it
         self._metrics.set_uncounted(self._n_uncounted + sum(counts.n_uncounted for counts in list(self._counts.values())))
         for counts in list(self._counts.values()):
             await counts.tell(self._storage, at_ms)
         while self._left:
             await self._left[0].tell(self._storage, at_ms)
             self._left.pop(0)
-        await self._storage.put_state(self._state(at_ms))
+        await self._storage.put_state(self._state(at_ms, event_ms))
 
     async def close(self) -> None:
         """Tell the last of it, and that this worker is gone; if Redis does not answer, it is known as gone in a minute."""
@@ -157,11 +157,11 @@ class Heartbeat:
         except Unavailable as error:
             log.warning("unavailable", what="the fleet's counters", reason=str(error))
 
-    def _state(self, at_ms: int) -> WorkerState:
+    def _state(self, at_ms: int, event_ms: int) -> WorkerState:
         (scorer, challenger, *_), metrics, around = self._lineup, self._metrics, self._look()
         return WorkerState(
             worker=self.worker, at_ms=at_ms, started_ms=self._started_ms, model=model_of(scorer), spec=scorer.spec,
-            policy=scorer.policy_version, partitions=around.partitions, lag=around.lag, event_ms=self._event_ms,
+            policy=scorer.policy_version, partitions=around.partitions, lag=around.lag, event_ms=event_ms,
             transactions=self._decisions.total(), labels=count_of(metrics.labels), decisions=self._decisions,
             flags={flag.value: n for flag, counter in metrics.flags.items() if (n := count_of(counter))},
             dead_letters=sum(map(count_of, metrics.dead_letters.values())), latency_edges_s=metrics.latency.edges,

@@ -28,35 +28,38 @@ OF_WEB = ["sum by (kind, severity) (weir_incidents_open)", "sum by (state) (weir
 
 
 @pytest.fixture
-def web(installation, tmp_path):
-    """Port of `weir web` beside the workers."""
-    port = free_port()
-    with (tmp_path / "web.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service", "--config", str(installation.config), "web", "--port", str(port)],
-            stdout=log, stderr=log, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        )  # fmt: skip
-    yield port
-    process.kill()
-    process.wait()
+def beside(installation, tmp_path):
+    """Ports of `weir web` and of `weir archive` beside the workers."""
+    web, archive = free_port(), free_port()
+    processes = []
+    environ = os.environ | {"PYTHONPATH": str(REPOSITORY), "WEIR_ARCHIVE_PORT": str(archive)}
+    for arguments in (["web", "--port", str(web)], ["archive"]):
+        with (tmp_path / f"{arguments[0]}.log").open("ab") as log:
+            line = [sys.executable, "-m", "service", "--config", str(installation.config), *arguments]
+            processes.append(subprocess.Popen(line, stdout=log, stderr=log, cwd=tmp_path, env=environ))
+    yield {"weir-web": [f"127.0.0.1:{web}"], "weir-archive": [f"127.0.0.1:{archive}"]}
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
-def test_prometheus_sees_the_stream_and_answers_every_query(installation, trained, web, tmp_path):
+def test_prometheus_sees_the_stream_and_answers_every_query(installation, trained, beside, tmp_path):
     binary("prometheus")  # skips before anything is started
     worker = installation.start_worker()
     port = installation.port_of(worker)
     data = tmp_path / "prometheus"
     data.mkdir()
-    server = PrometheusServer(data, {"weir-worker": [f"127.0.0.1:{port}"], "weir-web": [f"127.0.0.1:{web}"]})
+    server = PrometheusServer(data, {"weir-worker": [f"127.0.0.1:{port}"], **beside})
     try:
         installation.send_history(trained.history, 0, 300)
         until(lambda: server.values("weir_transactions_total") == [300], "not scraped: " + server.log() + installation.logs())
         installation.send_history(trained.history, 300, 600)
         until(lambda: server.values("weir_transactions_total") == [600], "not grown: " + server.log() + installation.logs())
-        until(lambda: server.values("sum(up)") == [2], "no dashboard: " + (tmp_path / "web.log").read_text()[-2000:])
+        logs = [tmp_path / "web.log", tmp_path / "archive.log"]
+        until(lambda: server.values("sum(up)") == [3], "not all are up: " + "".join(log.read_text()[-2000:] for log in logs))
 
         assert server.values("rate(weir_transactions_total[5m]) > 0")
-        assert server.values("count by (job) (up == 1)") == [1, 1]
+        assert server.values("count by (job) (up == 1)") == [1, 1, 1]
         for expression in [*OF_WORKERS, *OF_WEB]:
             until(partial(server.query, expression.replace("$__rate_interval", "1m")), f"nothing answers {expression}", 30)
         firing = {series["metric"]["alertname"] for series in server.query('ALERTS{alertstate="firing"}')}

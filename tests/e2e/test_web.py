@@ -54,10 +54,11 @@ def test_every_view_shows_what_the_topics_hold(installation, trained):
         alerts = [json.loads(record.value) for record in installation.records("alerts.v1")]
         until(lambda: len(ask("live")["alerts"]) == min(50, len(alerts)), "not all alerts: " + installation.logs())
 
+        newest_ms = streamed["event_time_ms"].max()
+        until(lambda: ask("live")["event_ms"] == newest_ms, "not the newest event: " + installation.logs())
         live = ask("live")
         [worker] = live["workers"]
         assert (worker["partitions"], worker["state"]) == ([0, 1, 2, 3], "well")
-        assert live["event_ms"] == streamed["event_time_ms"].max()
         newest = {alert["transaction_id"]: alert for alert in alerts}
         for alert in live["alerts"]:
             known = newest[alert["transaction_id"]]
