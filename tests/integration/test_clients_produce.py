@@ -52,10 +52,11 @@ class Worker(threading.Thread):
         self.connection, self.applied, self.done = connection, [], threading.Event()
 
     def run(self):
-        consumer = KafkaConsumer(
-            self.connection.topic(TRANSACTIONS), self.connection.topic(LABELS), **self.connection.kafka_python(),
-            group_id=self.connection.group("weir"), enable_auto_commit=False, auto_offset_reset="earliest",
-        )  # fmt: skip
+        # Assigned by hand: a group that met its topics before their metadata would own nothing until the next refresh (5 min).
+        group = self.connection.group("weir")
+        consumer = KafkaConsumer(**self.connection.kafka_python(), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest")
+        topics = [self.connection.topic(TRANSACTIONS), self.connection.topic(LABELS)]
+        consumer.assign([TopicPartition(topic, number) for topic in topics for number in sorted(consumer.partitions_for_topic(topic))])
         while not self.done.is_set():
             for place, records in consumer.poll(timeout_ms=20).items():
                 is_label = place.topic == self.connection.topic(LABELS)
