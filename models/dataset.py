@@ -78,18 +78,16 @@ class Dataset:
         target: Known as fraud before T.
         weight: 1, for a fraud 1/F of its age at T.
         day: UTC day number of the event.
-        card: Number of the card, for errors that belong to a card.
     """
 
     vectors: NDArray[np.float32]
     target: NDArray[np.bool_]
     weight: NDArray[np.float64]
     day: NDArray[np.int64]
-    card: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.bool_]) -> Self:
         """Return the rows where `rows` is true."""
-        return type(self)(self.vectors[rows], self.target[rows], self.weight[rows], self.day[rows], self.card[rows])
+        return type(self)(self.vectors[rows], self.target[rows], self.weight[rows], self.day[rows])
 
 
 def build(history: pl.DataFrame, vectors: NDArray[np.float32], window: Window) -> Dataset:
@@ -106,8 +104,7 @@ def build(history: pl.DataFrame, vectors: NDArray[np.float32], window: Window) -
     label_time = history["label_time_ms"].fill_null(0).to_numpy()
     delay = DelayCurve.fit(time[target], label_time[target], to_ms=window.to_ms)
     weight = np.where(target[eligible], delay_weights(delay, window.to_ms - time[eligible]), 1.0)
-    cards = history["card_id"].filter(pl.Series(eligible)).rank("dense").cast(pl.Int64).to_numpy()
-    return Dataset(vectors, target[eligible], weight, time[eligible] // DAY_MS, cards)
+    return Dataset(vectors, target[eligible], weight, time[eligible] // DAY_MS)
 
 
 def calibration_start(dataset: Dataset, options: TrainingOptions) -> int:

@@ -59,7 +59,7 @@ def dataset_of(n: int = 6_000, seed: int = 0) -> Dataset:
     """N_DAYS days of rows."""
     x = vectors_of(n, seed)
     r = np.random.default_rng(seed)
-    return Dataset(x, frauds_of(x, seed), np.ones(n), np.sort(r.integers(0, N_DAYS, n)), r.integers(0, 500, n))
+    return Dataset(x, frauds_of(x, seed), np.ones(n), np.sort(r.integers(0, N_DAYS, n)))
 
 
 @cache

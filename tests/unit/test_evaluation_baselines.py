@@ -34,7 +34,7 @@ def test_the_amount_rule_goes_by_the_amount_and_trusts_an_unknown_one(dataset):
     vectors[:, AMOUNT] = [3.0, np.nan, 7.0, 5.0]
     for wrong_way_round in (False, True):
         target = dataset.target if not wrong_way_round else dataset.vectors[:, AMOUNT] < np.nanquantile(dataset.vectors[:, AMOUNT], 0.05)
-        rule = BASELINES["baseline_amount"](Dataset(dataset.vectors, target, dataset.weight, dataset.day, dataset.card), SMALL)
+        rule = BASELINES["baseline_amount"](Dataset(dataset.vectors, target, dataset.weight, dataset.day), SMALL)
 
         assert np.argsort(rule.probability(vectors)).tolist() == [1, 0, 3, 2]
 
@@ -42,7 +42,7 @@ def test_the_amount_rule_goes_by_the_amount_and_trusts_an_unknown_one(dataset):
 def test_a_column_that_is_missing_throughout_counts_for_nothing(dataset):
     x = dataset.vectors.copy()
     x[:, 20:60] = np.nan
-    bare = Dataset(x, dataset.target, dataset.weight, dataset.day, dataset.card)
+    bare = Dataset(x, dataset.target, dataset.weight, dataset.day)
 
     for baseline in fit_baselines(bare, SMALL).values():
         assert np.isfinite(baseline.probability(x)).all()

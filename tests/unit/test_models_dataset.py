@@ -81,7 +81,7 @@ def test_a_fraud_stands_for_the_ones_not_yet_known_but_for_three_at_most():
 def dataset(frauds_per_day: list[int], n: int = 300) -> Dataset:
     day = np.repeat(np.arange(len(frauds_per_day)), n)
     target = np.concatenate([np.arange(n) < k for k in frauds_per_day])
-    return Dataset(np.zeros((len(day), 1), np.float32), target, np.ones(len(day)), day, np.zeros(len(day), np.int64))
+    return Dataset(np.zeros((len(day), 1), np.float32), target, np.ones(len(day)), day)
 
 
 def test_the_calibration_slice_is_the_last_quarter_of_the_days():

@@ -76,7 +76,7 @@ def test_no_trial_sees_the_days_that_calibrate():
     late = dataset.day >= calibration_start(dataset, TINY)
     vectors = dataset.vectors.copy()
     vectors[late] = np.random.default_rng(1).normal(size=(int(late.sum()), vectors.shape[1]))
-    spoilt = Dataset(vectors, dataset.target, dataset.weight, dataset.day, dataset.card)
+    spoilt = Dataset(vectors, dataset.target, dataset.weight, dataset.day)
 
     one, other = first_found(), found_by(1, spoilt)
 
@@ -113,7 +113,7 @@ def test_a_search_over_too_few_days_or_frauds_is_refused():
         fold_starts(dataset.take(dataset.day < 3))
     few = dataset.target & (np.cumsum(dataset.target) % 20 == 0)
     with pytest.raises(TrainingRefused, match="a fold of the search would hold"):
-        fold_starts(Dataset(dataset.vectors, few, dataset.weight, dataset.day, dataset.card))
+        fold_starts(Dataset(dataset.vectors, few, dataset.weight, dataset.day))
 
 
 def test_optuna_searches_the_same_points_again_or_says_how_to_get_it():
@@ -146,7 +146,7 @@ def test_a_copy_of_a_feature_is_redundant_and_a_constant_one_unused():
     vectors = dataset.vectors.copy()
     vectors[:, COLUMN["card_amount_over_ewma"]] = vectors[:, COLUMN["card_amount_over_median"]] * 2
     vectors[:, COLUMN["card_count_5m"]] = 1.0
-    found = select(Dataset(vectors, dataset.target, dataset.weight, dataset.day, dataset.card), TEN)
+    found = select(Dataset(vectors, dataset.target, dataset.weight, dataset.day), TEN)
     worth = {one.name: one for one in found.features}
     pair = {"card_amount_over_ewma", "card_amount_over_median"}
 
