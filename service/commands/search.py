@@ -10,9 +10,6 @@ from service.times import TIME_MS
 if TYPE_CHECKING:
     from models.search import Found, Proposer
 
-#: Of the whole time.
-_REPLAY_SHARE = 0.2
-
 
 @click.command(name="search")
 @click.argument("history", type=click.Path(exists=True, path_type=Path))
@@ -54,38 +51,20 @@ def command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     import msgspec
 
-    from features.history import read_history
     from models.search import RandomProposer, search, space_of
-    from models.stages import Stages
-    from models.training import prepare
     from service.context import settings_of
     from service.optuna_search import OptunaProposer
+    from service.prepared_training import training_rows
     from service.progress import progress_bar
     from service.training_options import chosen_options
-    from service.wiring import rates_of
 
     settings = settings_of(context).settings
     options = chosen_options(settings, options_file, min_frauds=min_frauds)
     space = space_of(most_rounds)
     proposer: Proposer = OptunaProposer(options.seed, space) if sampler == "tpe" else RandomProposer(options.seed, space)
-    frame = read_history(history)
     with progress_bar("search") as progress:
-        prepared = prepare(
-            frame,
-            features=settings.features.definition(),
-            rates=rates_of(settings),
-            options=options,
-            from_ms=from_ms,
-            to_ms=to_ms,
-            stages=Stages(lambda _stage, share: progress(_REPLAY_SHARE * share)),
-        )
-        found = search(
-            prepared.dataset,
-            options,
-            proposer,
-            n_trials=n_trials,
-            progress=lambda n, _best: progress(_REPLAY_SHARE + (1 - _REPLAY_SHARE) * n / n_trials),
-        )
+        dataset, rest = training_rows(history, settings, options, from_ms=from_ms, to_ms=to_ms, progress=progress)
+        found = search(dataset, options, proposer, n_trials=n_trials, progress=lambda n, _best: rest(n / n_trials))
     if out is not None:
         out.write_text(_toml(found.best.options), "utf-8")
     click.echo(msgspec.json.format(msgspec.json.encode(found)).decode() if as_json else _text(found, out))

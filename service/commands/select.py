@@ -10,9 +10,6 @@ from service.times import TIME_MS
 if TYPE_CHECKING:
     from models.feature_selection import SelectionReport
 
-#: Of the whole time.
-_REPLAY_SHARE = 0.2
-
 
 @click.command(name="select")
 @click.argument("history", type=click.Path(exists=True, path_type=Path))
@@ -45,29 +42,17 @@ def command(
     """  # noqa: D301 - click's mark for lines that stay as they are
     import msgspec
 
-    from features.history import read_history
     from models.feature_selection import select
-    from models.stages import Stages
-    from models.training import prepare
     from service.context import settings_of
+    from service.prepared_training import training_rows
     from service.progress import progress_bar
     from service.training_options import chosen_options
-    from service.wiring import rates_of
 
     settings = settings_of(context).settings
     options = chosen_options(settings, options_file, min_frauds=min_frauds)
-    frame = read_history(history)
     with progress_bar("select") as progress:
-        prepared = prepare(
-            frame,
-            features=settings.features.definition(),
-            rates=rates_of(settings),
-            options=options,
-            from_ms=from_ms,
-            to_ms=to_ms,
-            stages=Stages(lambda _stage, share: progress(_REPLAY_SHARE * share)),
-        )
-        found = select(prepared.dataset, options, progress=lambda share: progress(_REPLAY_SHARE + (1 - _REPLAY_SHARE) * share))
+        dataset, rest = training_rows(history, settings, options, from_ms=from_ms, to_ms=to_ms, progress=progress)
+        found = select(dataset, options, progress=rest)
     click.echo(msgspec.json.format(msgspec.json.encode(found)).decode() if as_json else _text(found, top))
 
 
