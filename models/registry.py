@@ -122,10 +122,9 @@ class FileRegistry:
             ModelError: There was none before, or the state is no longer the expected one.
         """
         with self._changing(expected) as state:
-            if state.previous is None:
-                raise ModelError("no champion came before this one: there is nothing to roll back to; `weir models list` shows all models")
-            self._append("rolled_back", state.previous, state.promoted(state.previous), who, why)
-            return state.previous
+            target = state.rollback_target
+            self._append("rolled_back", target, state.promoted(target), who, why)
+            return target
 
     def shadow(self, reference: str, *, expected: State | None = None, who: str = "", why: str = "") -> Rollout:
         """Let a model score all traffic beside the champion, without deciding anything.

@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from domain.errors import ModelError
+
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
@@ -44,6 +46,17 @@ class State(msgspec.Struct, frozen=True):
     def previous(self) -> str | None:
         """Return `name@version` of the champion before."""
         return self.aliases.get(PREVIOUS)
+
+    @property
+    def rollback_target(self) -> str:
+        """Return the champion before.
+
+        Raises:
+            ModelError: There was none.
+        """
+        if self.previous is None:
+            raise ModelError("no champion came before this one: there is nothing to roll back to; `weir models list` shows all models")
+        return self.previous
 
     def promoted(self, model: str) -> "State":
         """Return the state in which `model` is the champion; a trial of it has ended."""

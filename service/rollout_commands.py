@@ -51,13 +51,9 @@ def rollback(context: click.Context, *, who: str, why: str, as_json: bool) -> No
     Example:
       weir models rollback --why "declines doubled within the hour"
     """  # noqa: D301 - click's mark for lines that stay as they are
-    from domain.errors import ModelError
     from service.wiring import registry_of
 
-    before = registry_of(_settings(context)).state().previous
-    if before is None:
-        raise ModelError("no champion came before this one: there is nothing to roll back to; `weir models list` shows all models")
-    registry, seen = _opened(context, before)
+    registry, seen = _opened(context, registry_of(_settings(context)).state().rollback_target)
     found = registry.rollback(expected=seen, who=who, why=why)
     _tell(registry, f"{found} is the champion again; running workers take it at their next look", as_json=as_json)
 
