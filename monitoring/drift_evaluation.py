@@ -63,11 +63,30 @@ def evaluate(
         current = total(hours, window_hours(now_hour, length_h)) or nothing
         past = total(hours, past_hours(now_hour, length_h)) or nothing
         n_rows[window] = current.n_rows
-        for r, reference in enumerate(REFERENCES):
-            against = profile.counts if reference == "training" else past.bins
-            rows += _compared(current, against, profile, effects, importance, (r, w), window, reference)
+        rows += compare(window, current, past, profile, effects, importance=importance)
         rates.append(_alert_rate(current, past, effects, w, window))
     return DriftReport(now_hour, effects.is_enough, effects.n_days, n_rows, rows, rates)
+
+
+def compare(
+    window: Window, current: Counts, past: Counts, profile: Profile, effects: DesignEffects, *, importance: Mapping[str, float]
+) -> list[FeatureDrift]:
+    """Return what one window shows: a row for each reference and feature, the score last within each.
+
+    Args:
+        window: Its length; where it begins is the caller's.
+        current: Its counts.
+        past: Those of the same time of earlier weeks.
+        profile: See `evaluate`.
+        effects: See there.
+        importance: See there.
+    """
+    rows: list[FeatureDrift] = []
+    place = list(WINDOWS_H).index(window)
+    for r, reference in enumerate(REFERENCES):
+        against = profile.counts if reference == "training" else past.bins
+        rows += _compared(current, against, profile, effects, importance, (r, place), window, reference)
+    return rows
 
 
 def _compared(

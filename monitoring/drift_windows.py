@@ -1,4 +1,4 @@
-"""The windows that drift is judged over, and what they are compared with: sums over whole hours of event time."""
+"""The windows that drift is judged over, and what they are compared with: sums over hours of event time."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal

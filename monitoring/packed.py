@@ -41,6 +41,11 @@ def pack(counts: Counts) -> bytes:
     return head + zlib.compress(bins.astype(_TYPES[size]).tobytes(), 1)
 
 
+def n_rows_of(content: bytes) -> int:
+    """Return the rows of what `pack` wrote, without unpacking it; 0 if it is not whole."""
+    return int(_HEAD.unpack_from(content)[4]) if len(content) >= _HEAD.size else 0
+
+
 def unpack(content: bytes) -> Counts:
     """Return the counts that `pack` wrote.
 

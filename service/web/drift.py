@@ -24,7 +24,7 @@ from service.web.answers import (
     Notice,
     State,
 )
-from service.web.evaluation import ModelDrift, n_days
+from service.web.evaluation import LastHour, ModelDrift, n_days
 from service.web.sparks import Course, course, known
 from service.web.states import rank, sorted_notices
 
@@ -49,10 +49,12 @@ class DriftView:
         features = sorted((row for row in rows if row.feature != SCORE), key=_place)
         score = next((row for row in rows if row.feature == SCORE), None)
         has_baseline, days = drift.effects.is_enough, max(drift.effects.n_days, n_days(drift))
-        n_rows = report.n_rows[window] if report else 0
+        last_hour = self._last_hour(window)
+        n_rows = last_hour.current.n_rows if last_hour else report.n_rows[window] if report else 0
+        end_ms = last_hour.end_ms if last_hour else report.now_hour * HOUR_MS if report else None
         state = _state(features, score, drift.incidents, has_baseline=has_baseline, n_rows=n_rows)
         return DriftAnswer(
-            at_ms=now_ms, event_ms=report.now_hour * HOUR_MS if report else None, window=window, model=drift.shelved.reference,
+            at_ms=now_ms, event_ms=end_ms, window=window, model=drift.shelved.reference,
             base_currency=self._base_currency, state=state,
             sentence=_sentence(features, score, window, n_rows, days, has_baseline=has_baseline), notices=sorted_notices(notices),
             has_baseline=has_baseline, baseline_days=min(days, MIN_DAYS), baseline_days_needed=MIN_DAYS, n_rows=n_rows, score=score,
@@ -76,13 +78,18 @@ class DriftView:
         drift, report = self._drift, self._drift.report
         if report is None:
             return []
-        found = {(row.feature, row.reference): row for row in report.features if row.window == window}
+        last_hour = self._last_hour(window)
+        found = {(row.feature, row.reference): row for row in (last_hour or report).features if row.window == window}
         sparks = self._course(window, _N_SPARK).psi
         alarms = {name: incident for incident in drift.incidents if incident.ended_ms is None for name in incident.features}
         return [
             _row(found[name, "training"], found[name, "past"], sparks[:, place], alarms.get(name))
             for place, name in enumerate(drift.shelved.profile.names)
         ]  # fmt: skip
+
+    def _last_hour(self, window: Window) -> LastHour | None:
+        """Return the last sixty minutes if the window is shown by them."""
+        return self._drift.last_hour if window == "1h" else None
 
     def _course(self, window: Window, n: int) -> Course:
         drift, report = self._drift, self._drift.report
@@ -99,28 +106,35 @@ class DriftView:
         edges = [edge for edge in profile.edges[place].tolist() if np.isfinite(edge)]
         n_bins = len(edges) + 1
         reference, missing = _shares(profile.counts[place], n_bins)
-        current, current_missing = _counted(total(drift.hours, window_hours(now_hour, length_h)), place, n_bins)
-        past, past_missing = _counted(total(drift.hours, past_hours(now_hour, length_h)), place, n_bins)
+        counted, earlier = total(drift.hours, window_hours(now_hour, length_h)), total(drift.hours, past_hours(now_hour, length_h))
+        if (last_hour := self._last_hour(window)) is not None:
+            counted, earlier = last_hour.current, last_hour.past
+        current, current_missing = _counted(counted, place, n_bins)
+        past, past_missing = _counted(earlier, place, n_bins)
         return Histogram(
             edges=edges, reference=reference or [0.0] * n_bins, current=current, past=past, reference_missing=missing or 0.0,
             current_missing=current_missing, past_missing=past_missing,
         )  # fmt: skip
 
     def _history(self, place: int, window: Window, row: DriftRow) -> list[DriftPoint]:
-        """Return the last week's hours; limits scale with the number of rows, as noise does."""
+        """Return the last week's hours, and the last sixty minutes; limits scale with the number of rows, as noise does."""
         found = self._course(window, WEEK_H)
+        last_hour = self._last_hour(window)
         noise = found.noise[:, place]
-        limits = (
-            noise * (row.psi_limit / noise[-1]) if row.psi_limit is not None and np.isfinite(noise[-1]) else np.full(len(noise), np.nan)
-        )
+        newest = 1 / max(row.n_rows * (1 - (row.missing or 0)), 1) if last_hour else noise[-1]
+        limits = noise * (row.psi_limit / newest) if row.psi_limit is not None and np.isfinite(newest) else np.full(len(noise), np.nan)
         points = zip(
             found.end_hours.tolist(), found.n_rows.tolist(), known(found.psi[:, place]), known(limits), known(found.missing[:, place]),
             strict=True,
         )  # fmt: skip
-        return [
+        course = [
             DriftPoint(at_ms=hour * HOUR_MS, n_rows=n, psi=psi, psi_limit=limit, missing=missing)
             for hour, n, psi, limit, missing in points if n
         ]  # fmt: skip
+        if last_hour:
+            now = DriftPoint(at_ms=last_hour.end_ms, n_rows=row.n_rows, psi=row.psi, psi_limit=row.psi_limit, missing=row.missing)
+            course.append(now)
+        return course
 
 
 def _place(row: DriftRow) -> tuple[bool, int, float]:
@@ -180,8 +194,8 @@ def _sentence(features: Sequence[DriftRow], score: DriftRow | None, window: Wind
     span = _SPAN[window]
     if not n_rows:
         return (
-            f"Nothing was counted in the last {span} of event time: workers count what they score, by the hour; "
-            "an hour is judged when it is over."
+            f"Nothing was counted in the last {span} of event time: workers count what they score; "
+            "a minute is looked at, and an hour is judged, when it is over."
         )
     counted = f"({n_rows:,} transactions in the last {span} of event time)"
     if not has_baseline:

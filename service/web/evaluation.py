@@ -1,19 +1,23 @@
 """One model's drift: its hours, what they are measured against, the last report and the incidents."""
 
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import msgspec
+import numpy as np
 import structlog
 
 from monitoring.concept import ConceptChange
 from monitoring.design_effect import DesignEffects, estimate
-from monitoring.drift_evaluation import evaluate
-from monitoring.drift_report import DriftReport
+from monitoring.drift_evaluation import compare, evaluate
+from monitoring.drift_report import DriftReport, FeatureDrift
+from monitoring.drift_windows import past_hours, total
 from monitoring.incidents import IncidentEvent, Incidents, fold
-from monitoring.packed import HOUR_MS
+from monitoring.packed import HOUR_MS, MINUTE_MS, Counts
 from service.web.answers import Incident
 from service.web.hours import FILE, KEPT_H, HourLog
+from service.web.minutes import MINUTES, Minutes
 from service.web.shelf import Shelved
 
 _MOST_CAUGHT_UP_H = 168
@@ -31,6 +35,22 @@ class _Folded(msgspec.Struct, frozen=True):
     """Newest word of each, oldest first."""
 
 
+class LastHour(NamedTuple):
+    """The sixty minutes before `end_minute`, looked at while their hour still runs: shown, and never folded into incidents."""
+
+    end_minute: int
+    """Since the epoch; the window is half-open."""
+    current: Counts
+    past: Counts
+    """The hours that it touches, of the last weeks."""
+    features: list[FeatureDrift]
+
+    @property
+    def end_ms(self) -> int:
+        """Return the end of the window in event time."""
+        return self.end_minute * MINUTE_MS
+
+
 class ModelDrift:
     """Kept in an `HourLog`: a restart goes on where the last run was. Used from one thread at a time."""
 
@@ -45,6 +65,9 @@ class ModelDrift:
         self.concept: ConceptChange | None = None
         """The newest change of the share of right alerts; it alarms with the next evaluation."""
         self.report: DriftReport | None = None
+        self.last_hour: LastHour | None = None
+        """None: the report's own hour is as new, or minutes were not counted."""
+        self._minutes = Minutes(shape)
 
     @property
     def incidents(self) -> list[Incident]:
@@ -56,6 +79,27 @@ class ModelDrift:
         reference, shape = self.shelved.reference, self.shelved.profile.counts.shape
         self._log.put(reference, worker, hours)
         self.hours |= {h: counts for h, counts in self._log.read(reference, hours).items() if counts.bins.shape == shape}
+
+    def put_minutes(self, worker: str, minutes: dict[int, bytes]) -> None:
+        """Take a worker's minutes; its hours first, which tell whether the minutes are whole."""
+        self._minutes.put(worker, minutes)
+
+    def look(self, end_minute: int) -> bool:
+        """Look at the sixty minutes before `end_minute`; return whether there is anything new. Not before the first report."""
+        if self.report is None or (self.last_hour is not None and self.last_hour.end_minute >= end_minute):
+            return False
+        before, self.last_hour = self.last_hour, None
+        if end_minute <= self.report.now_hour * MINUTES:
+            return before is not None
+        current = self._minutes.last_hour(end_minute, lambda hour: self.hours[hour].n_rows if hour in self.hours else 0)
+        if current is None:
+            return before is not None
+        profile = self.shelved.profile
+        end_hour = -(-end_minute // MINUTES)
+        past = total(self.hours, past_hours(end_hour, 1 + (end_minute % MINUTES > 0))) or Counts(0, 0, np.zeros_like(profile.counts))
+        rows = compare("1h", current, past, profile, self.effects, importance=self.shelved.importance)
+        self.last_hour = LastHour(end_minute, current, past, rows)
+        return True
 
     def next_hour(self, now_hour: int) -> int | None:
         """Return the hour that is to be evaluated next, None if all before `now_hour` have been; `now_hour` is the last one."""

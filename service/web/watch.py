@@ -12,13 +12,14 @@ from monitoring.design_effect import MIN_DAYS
 from monitoring.drift_report import DriftReport
 from monitoring.drift_windows import Window
 from monitoring.fleet import WorkerState
-from monitoring.packed import HOUR_MS
+from monitoring.packed import HOUR_MS, MINUTE_MS
 from service.redis_fleet import Counted, FleetStorage
 from service.web.answers import DriftAnswer, DriftFeatureAnswer, Incident, ModelSpan, Notice
 from service.web.concept import newest_change
 from service.web.drift import DriftView
 from service.web.evaluation import ModelDrift, newest_hour
 from service.web.hours import FILE, HourLog
+from service.web.minutes import over
 from service.web.shelf import Shelf
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class DriftWatch:
         self._views: dict[str, DriftView] = {}
         self._notices: dict[str, Notice] = {}
         self._since: dict[Counted, int] = {}
+        self._since_minutes: dict[Counted, int] = {}
         self._round = 0
         self._main: str | None = None
         self._n_changes = 0
@@ -68,15 +70,20 @@ class DriftWatch:
             if hours:
                 await self._in_thread(self._put, counted, hours)
             self._since[counted] = since
+            since, minutes = await storage.changed(*counted, self._since_minutes.get(counted, 0))
+            if minutes:
+                await self._in_thread(self._put_minutes, counted, minutes)
+            self._since_minutes[counted] = since
         self._round += 1
 
     async def evaluate(self, speaking: Sequence[WorkerState], champion: str | None) -> list[Incident]:
-        """Evaluate the hours that are over; return the incidents that began, grew or ended."""
+        """Evaluate the hours that are over, and look at the last sixty minutes; return the incidents that began, grew or ended."""
         await self._in_thread(self._choose, speaking, champion)
         news: list[Incident] = []
         for model in list(self._models):
             while (found := await self._in_thread(self._advance, model, speaking)) is not None:
                 news += found
+            await self._in_thread(self._look, model, speaking)
         return news
 
     async def answer(self, window: Window, now_ms: int) -> DriftAnswer:
@@ -143,6 +150,11 @@ class DriftWatch:
         else:
             drift.put(counted.worker, hours)
 
+    def _put_minutes(self, counted: Counted, minutes: dict[int, bytes]) -> None:
+        drift = self._drift(counted.model)
+        if drift is not None:
+            drift.put_minutes(counted.worker, minutes)
+
     def _drift(self, model: str) -> ModelDrift | None:
         """Return a model's drift; None, and a notice, if the registry does not have the model."""
         if model not in self._models:
@@ -176,6 +188,11 @@ class DriftWatch:
             return None
         self._n_changes += 1
         return drift.advance(hour)
+
+    def _look(self, model: str, speaking: Sequence[WorkerState]) -> None:
+        end = over([state.event_ms // MINUTE_MS for state in speaking if state.model == model and state.event_ms])
+        if end is not None:
+            self._n_changes += self._models[model].look(end)
 
     def _answer(self, window: Window, now_ms: int) -> DriftAnswer:
         models = self._spans()

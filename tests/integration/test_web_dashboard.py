@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from domain.control_event import ControlEvent
-from monitoring.packed import HOUR_MS, pack
+from monitoring.packed import HOUR_MS, MINUTE_MS, pack
 from service.demo import settings_toml
 from service.tailing import Tail
 from service.times import now_ms
@@ -155,6 +155,38 @@ def test_a_shift_of_a_feature_becomes_an_event_a_record_and_a_webhook_once_each(
     hooks = [msgspec.json.decode(body, type=ControlEvent) for _, _, body in receiver.requests]
     assert [hook.id for hook in hooks].count(incident["id"]) == 1
     assert (tmp_path / "monitoring" / "webhooks.jsonl").read_text().count('"status":200') == len(hooks)
+
+
+def test_the_last_sixty_minutes_are_shown_while_their_hour_runs(tmp_path, broker, redis_url, kafka_prefix):
+    settings = site_settings(tmp_path, bootstrap=broker.bootstrap, redis_url=redis_url, prefix=kafka_prefix)
+    create(kafka_connection(settings))
+    shelf, champion = shelf_of(tmp_path)
+    profile = shelf.get(champion).profile
+    first = now_ms() // HOUR_MS * 60
+
+    async def count(fleet, worker, minutes):
+        """Tell as a worker does: an hour with every minute of it."""
+        found = {minute: counts(profile, minute, n=30) for minute in minutes}
+        await fleet.put_minutes(worker, champion, {minute: pack(one) for minute, one in found.items()}, now_ms=now_ms())
+        hours = {hour: [one for minute, one in found.items() if minute // 60 == hour] for hour in {minute // 60 for minute in found}}
+        summed = {hour: pack(sum(ones[1:], start=ones[0])) for hour, ones in hours.items()}
+        await fleet.put_hours(worker, champion, summed, now_ms=now_ms())
+
+    async def run():
+        async with storage(settings) as fleet, served(settings) as client:
+            await count(fleet, "aaaaaaaa", range(first - 60, first + 10))
+            await count(fleet, "bbbbbbbb", range(first, first + 12))
+            for passed, n_rows in ((10, 60 * 30 + 10 * 30), (12, 58 * 30 + 12 * 30)):
+                at_ms = (first + passed) * MINUTE_MS
+                async with talking(fleet, worker="aaaaaaaa", model=champion, event_ms=at_ms + 1):
+                    found = await until(
+                        client, "/api/v1/drift?window=1h", lambda drift, at_ms=at_ms: drift["event_ms"] == at_ms, "minutes are not shown"
+                    )
+                assert found["n_rows"] == n_rows
+            whole = (await client.get("/api/v1/drift?window=24h")).json()
+            assert (whole["event_ms"], whole["n_rows"]) == (first * MINUTE_MS, 60 * 30)
+
+    asyncio.run(run())
 
 
 async def control_records(settings) -> list[ControlEvent]:
