@@ -24,7 +24,7 @@ MAX_IN_FLIGHT: Final = 4
 class Chunk:
     """Consecutive records of one or more partitions of one topic; the unit of processing and of acknowledgement."""
 
-    __slots__ = ("born_s", "ends", "is_acknowledged", "is_taken", "is_unapplied", "is_void", "records", "topic")
+    __slots__ = ("born_s", "ends", "is_acknowledged", "is_taken", "is_unapplied", "is_void", "records", "refused_s", "topic")
 
     def __init__(self, topic: str, records: Sequence[Record], ends: Mapping[TopicPartition, int]) -> None:
         self.topic = topic
@@ -33,6 +33,8 @@ class Chunk:
         """Partition -> offset after its last record here."""
         self.born_s = 0.0
         """Monotonic time of the delivery."""
+        self.refused_s = 0.0
+        """Monotonic time of the last attempt, of it or of a chunk before it, that found the other side unavailable; 0: none."""
         self.is_taken = False
         """Its processing has begun."""
         self.is_acknowledged = False
@@ -43,18 +45,27 @@ class Chunk:
 
 
 class Flow:
-    """The chunks of one topic. Used by one event loop; `oldest_s` may be read from any thread."""
+    """The chunks of one topic. Used by one event loop; `oldest_s` and `stuck_since_s` may be read from any thread."""
 
     def __init__(self, topic: str, *, chunk_size: int) -> None:
         self.topic = topic
-        self.oldest_s: float | None = None
-        """Monotonic time at which the oldest unacknowledged chunk was delivered; None: there is none."""
+        self._first: Chunk | None = None
         self._chunk_size = chunk_size
         self._waiting: deque[Chunk] = deque()
         self._in_flight: dict[Chunk, None] = {}
         self._uncommitted: dict[TopicPartition, deque[Chunk]] = {}
         self._next_offset: dict[TopicPartition, int] = {}
         self._changed = asyncio.Event()
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Monotonic time at which the oldest unacknowledged chunk was delivered; None: there is none."""
+        return None if (first := self._first) is None else first.born_s
+
+    @property
+    def stuck_since_s(self) -> float | None:
+        """The same, but later if an attempt has failed since because the other side is away: waiting for it is not being stuck."""
+        return None if (first := self._first) is None else max(first.born_s, first.refused_s)
 
     @property
     def wants_records(self) -> bool:
@@ -104,7 +115,9 @@ class Flow:
         if chunk.is_unapplied:
             chunk.records = ()  # an outage may be long: only its offsets are kept
         if self._in_flight.pop(chunk, self) is None:
-            self._note_oldest()
+            first = self._note_oldest()
+            if first is not None:  # it could not be tried before
+                first.refused_s = max(first.refused_s, chunk.refused_s)
             self._changed.set()
 
     def committable(self) -> dict[TopicPartition, int]:
@@ -154,9 +167,9 @@ class Flow:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout_s)
 
-    def _note_oldest(self) -> None:
-        first = next(iter(self._in_flight), None)
-        self.oldest_s = first.born_s if first is not None else None
+    def _note_oldest(self) -> Chunk | None:
+        self._first = next(iter(self._in_flight), None)
+        return self._first
 
 
 def _chunks(topic: str, drained: Mapping[TopicPartition, Sequence[Record]], size: int) -> Iterable[Chunk]:

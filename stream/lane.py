@@ -90,6 +90,7 @@ class Lane:
                 return answers
         except Unavailable:
             chunk.is_taken = False  # stopping and rebalancing do not wait for the other side to come back
+            chunk.refused_s = time.monotonic()
             if self._outage is not None:
                 self._outage.failed()
             if self._is_degrading and not chunk.is_void:
@@ -162,6 +163,7 @@ class Lane:
                 self._outage.failed()
             if self._is_degrading:  # applied and answered in full, but not recorded
                 return True
+            chunk.refused_s = time.monotonic()
             for waiting in self._applied_chunks:  # this one and those behind it: as above, stopping does not wait for them
                 waiting.is_taken = False
             raise

@@ -20,7 +20,7 @@ class Limits(NamedTuple):
     coordinator_s: float = 2.0
     """A coordinator's error that nobody looked at."""
     unacknowledged_s: float = 30.0
-    """Age of the oldest unacknowledged chunk."""
+    """The oldest unacknowledged chunk is neither answered nor told that the other side is away."""
     stop_s: float = 9.0
     """From the signal to the end of draining."""
 
@@ -31,8 +31,8 @@ class Vitals(NamedTuple):
     is_flowing: bool
     has_coordinator_error: bool = False
     is_coordinator_gone: bool = False
-    oldest_chunk_s: float | None = None
-    """When the oldest unacknowledged chunk was delivered."""
+    stuck_since_s: float | None = None
+    """See `stream.chunks.Flow.stuck_since_s`."""
 
 
 class Judge:
@@ -60,7 +60,7 @@ class Judge:
             self._error_since_s = None
         elif self._error_since_s is None:
             self._error_since_s = now_s
-        age_s = 0.0 if vitals.oldest_chunk_s is None else now_s - vitals.oldest_chunk_s
+        age_s = 0.0 if vitals.stuck_since_s is None else now_s - vitals.stuck_since_s
         if self._error_since_s is not None and now_s - self._error_since_s > limits.coordinator_s:
             return "a coordinator's error is pending and nobody looks at it"
         if vitals.is_coordinator_gone:

@@ -21,12 +21,15 @@ from stream.topics import ALERTS, SCORES
 from stream.watchdog import Limits
 from stream.worker import Pipelines, WorkerSettings, run
 
+#: How long the other side stays away after the first `unavailable`.
+AWAY_S = 8.0
+
 
 class Echo:
     def __init__(self, connection, folder):
         self.connection = connection
         self.folder = folder
-        self.n_unavailable = 0
+        self.away_until_s = None
 
     async def transactions(self, records):
         for record in records:
@@ -49,9 +52,10 @@ class Echo:
             time.sleep(60)  # noqa: ASYNC251 - blocks the event loop on purpose
         elif value == b"raise":
             raise ValueError("as asked")
-        elif value == b"unavailable" and self.n_unavailable < 3:
-            self.n_unavailable += 1
-            raise Unavailable("as asked")
+        elif value == b"unavailable":
+            self.away_until_s = self.away_until_s or time.monotonic() + AWAY_S
+            if time.monotonic() < self.away_until_s:
+                raise Unavailable("as asked")
 
     async def on_assigned(self, uuids, committed):
         with (self.folder / "assigned").open("a") as file:

@@ -107,12 +107,12 @@ def test_a_full_batch_loses_no_record_and_a_record_of_a_megabyte_passes(rig):
     assert rig.values(rig.scores) == [*large[:100], largest, *large[100:]]
 
 
-def test_unavailable_is_waited_out_and_the_same_chunk_is_tried_again(rig):
+def test_unavailable_is_waited_out_however_long_and_the_same_chunk_is_tried_again(rig):
     rig.send(rig.transactions, [*numbered(50), b"unavailable", *numbered(50, 50)], partition=2)
-    worker = rig.start()
+    worker = rig.start("--unacknowledged-s", "4", "--chunk-size", "20")
     until(lambda: rig.n_committed(rig.transactions) == 101, log=worker.log)
 
-    assert worker.log.read_text().count('"unavailable"') == 3
+    assert worker.log.read_text().count('"unavailable"') >= 4
     assert rig.values(rig.scores) == [*numbered(50), b"unavailable", *numbered(50, 50)]
 
 

@@ -125,3 +125,20 @@ def test_the_oldest_chunk_is_the_first_delivered_and_not_acknowledged():
     assert flow.oldest_s == 7.0
     flow.acknowledge(second)
     assert flow.oldest_s is None
+
+
+def test_a_chunk_that_is_tried_while_the_other_side_is_away_is_not_stuck_nor_are_those_behind_it():
+    flow = Flow("t", chunk_size=1)
+    flow.put({P0: batch(P0, 0, 3)})
+    first, second = flow.next(5.0), flow.next(6.0)
+
+    assert flow.stuck_since_s == 5.0
+    first.refused_s = 65.0
+    assert (flow.oldest_s, flow.stuck_since_s) == (5.0, 65.0)
+    flow.acknowledge(first)
+    assert (flow.oldest_s, flow.stuck_since_s) == (6.0, 65.0)
+    flow.acknowledge(second)
+    flow.next(70.0)
+    assert flow.stuck_since_s == 70.0
+    flow.void()
+    assert flow.stuck_since_s is None

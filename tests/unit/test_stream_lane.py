@@ -149,6 +149,7 @@ def test_a_void_chunk_is_not_processed_and_one_that_becomes_void_while_unavailab
     async def check(acknowledged, deliveries, ended):
         await asyncio.wait_for(_until(lambda: tried), 5)
         assert not items[1].is_taken
+        assert items[1].refused_s > 0
         assert ended == acknowledged == deliveries.futures == []
 
     run(items, unavailable, check)

@@ -27,7 +27,7 @@ def test_a_process_that_works_is_left_alone_for_hours():
     [
         (lambda _: Vitals(is_flowing=False), 60, "no records flow"),
         (lambda _: Vitals(is_flowing=True, has_coordinator_error=True), 2, "coordinator's error"),
-        (lambda _: Vitals(is_flowing=True, oldest_chunk_s=0.0), 30, "unacknowledged for 30 s"),
+        (lambda _: Vitals(is_flowing=True, stuck_since_s=0.0), 30, "unacknowledged for 30 s"),
     ],
 )
 def test_silence_ends_the_process_after_its_limit_and_not_before(vitals, limit_s, reason):
@@ -51,11 +51,11 @@ def test_a_coordinator_error_that_passes_does_no_harm():
 
 
 def test_chunks_that_are_acknowledged_in_time_do_no_harm():
-    assert not any(verdicts(lambda now_s: Vitals(is_flowing=True, oldest_chunk_s=now_s - 29), until_s=200))
+    assert not any(verdicts(lambda now_s: Vitals(is_flowing=True, stuck_since_s=now_s - 29), until_s=200))
 
 
 def test_draining_has_its_time_whatever_else_is_silent_and_no_more():
-    found = verdicts(lambda _: Vitals(is_flowing=False, oldest_chunk_s=-100.0), until_s=20, stopping_s=0.0)
+    found = verdicts(lambda _: Vitals(is_flowing=False, stuck_since_s=-100.0), until_s=20, stopping_s=0.0)
 
     assert not any(found[: 9 * 4 + 1])
     assert "draining took longer than 9 s" in found[9 * 4 + 1]
