@@ -30,7 +30,7 @@ DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
 
-.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow tracking crash-matrix bench docs up down clean
+.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow tracking crash-matrix long-outage bench docs up down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +86,9 @@ tracking: setup $(VENV)/.installed-tracking ## runs read back by a real TensorBo
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
 	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)
+
+long-outage: setup ## Redis away for 75 s under load, longer than any patience of the watchdog; nightly
+	OUTAGE_TEST_S=75 $(BIN)/pytest -q tests/e2e/test_outage.py
 
 bench: setup ## throughput and latency; ARGS are handed on
 	@exec $(BIN)/python -m benchmarks $(ARGS)

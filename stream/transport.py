@@ -70,6 +70,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         self._bases: dict[TopicPartition, int] = {}
         self._told: Mapping[TopicPartition, int] = {}
         self._n_voids = 0
+        self.refused_s = 0.0
+        """Monotonic time at which an assignment was last refused because the other side is away; 0: never."""
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkThread:
@@ -275,7 +277,11 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         async def ask() -> Mapping[TopicPartition, int]:
             if self.transport.app.should_stop:  # stopping does not wait for the other side to come back
                 raise ServiceStopped
-            return await on_assigned(uuids, committed)
+            try:
+                return await on_assigned(uuids, committed)
+            except Unavailable:
+                self.refused_s = time.monotonic()
+                raise
 
         try:
             earlier = await retrying(ask, "announcing the assignment")

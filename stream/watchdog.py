@@ -14,7 +14,7 @@ class Limits(NamedTuple):
     """How long each kind of silence may last."""
 
     flow_s: float = 60.0
-    """Records do not flow: a start or a rebalance that does not end."""
+    """Records do not flow, and nobody says that the other side is away: a start or a rebalance that does not end."""
     loop_s: float = 15.0
     """The event loop does not turn."""
     coordinator_s: float = 2.0
@@ -33,6 +33,8 @@ class Vitals(NamedTuple):
     is_coordinator_gone: bool = False
     stuck_since_s: float | None = None
     """See `stream.chunks.Flow.stuck_since_s`."""
+    refused_s: float = 0.0
+    """When an assignment was last refused because the other side is away; 0: never."""
 
 
 class Judge:
@@ -56,6 +58,7 @@ class Judge:
             return f"draining took longer than {limits.stop_s:g} s" if is_late else None
         if vitals.is_flowing:
             self._flowed_s = now_s
+        self._flowed_s = max(self._flowed_s, vitals.refused_s)
         if not vitals.has_coordinator_error:
             self._error_since_s = None
         elif self._error_since_s is None:

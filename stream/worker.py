@@ -287,6 +287,7 @@ class _Worker:
             is_flowing=self._app.flow_control.is_active(),
             has_coordinator_error=health.has_pending_error,
             is_coordinator_gone=health.has_ended,
+            refused_s=consumer.refused_s,
             stuck_since_s=min((since_s for flow in consumer.flows.values() if (since_s := flow.stuck_since_s) is not None), default=None),
         )
 

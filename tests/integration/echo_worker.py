@@ -58,6 +58,8 @@ class Echo:
                 raise Unavailable("as asked")
 
     async def on_assigned(self, uuids, committed):
+        if (self.folder / "away").exists():
+            raise Unavailable("as asked")
         with (self.folder / "assigned").open("a") as file:
             file.write(json.dumps({"uuids": uuids, "partitions": sorted(committed)}) + "\n")
         return {}
@@ -74,6 +76,7 @@ def main():
     parser.add_argument("prefix")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--unacknowledged-s", type=float, default=30)
+    parser.add_argument("--flow-s", type=float, default=60)
     parser.add_argument("--turn-s", type=float, default=15)
     parser.add_argument("--chunk-size", type=int, default=500)
     given = parser.parse_args()
@@ -92,7 +95,7 @@ def main():
         )
         (given.folder / "closed").touch()
 
-    limits = Limits(unacknowledged_s=given.unacknowledged_s, loop_s=given.turn_s)
+    limits = Limits(flow_s=given.flow_s, unacknowledged_s=given.unacknowledged_s, loop_s=given.turn_s)
     settings = WorkerSettings(connection, "echo", chunk_size=given.chunk_size, limits=limits, commit_interval_s=0.2)
     sys.exit(run(settings, build, Metrics()))
 

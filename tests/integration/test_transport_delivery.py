@@ -1,5 +1,7 @@
 """Nothing is lost on the way, on a real broker: kills, refusals, oversize, topics made anew."""
 
+import threading
+
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.structs import OffsetAndMetadata, TopicPartition
@@ -114,6 +116,16 @@ def test_unavailable_is_waited_out_however_long_and_the_same_chunk_is_tried_agai
 
     assert worker.log.read_text().count('"unavailable"') >= 4
     assert rig.values(rig.scores) == [*numbered(50), b"unavailable", *numbered(50, 50)]
+
+
+def test_an_assignment_waits_for_the_other_side_however_long(rig):
+    (rig.folder / "away").touch()
+    threading.Timer(10.0, (rig.folder / "away").unlink).start()
+    rig.send(rig.transactions, numbered(10))
+    worker = rig.start("--flow-s", "4")
+    until(lambda: rig.n_committed(rig.transactions) == 10, log=worker.log)
+
+    assert worker.log.read_text().count("announcing the assignment") >= 4
 
 
 def test_a_failed_delivery_ends_the_process_and_the_transaction_is_answered_later(rig):

@@ -54,6 +54,14 @@ def test_chunks_that_are_acknowledged_in_time_do_no_harm():
     assert not any(verdicts(lambda now_s: Vitals(is_flowing=True, stuck_since_s=now_s - 29), until_s=200))
 
 
+def test_an_assignment_that_is_refused_again_and_again_waits_and_one_that_hangs_does_not():
+    assert not any(verdicts(lambda now_s: Vitals(is_flowing=False, refused_s=now_s - 3), until_s=600))
+
+    found = verdicts(lambda now_s: Vitals(is_flowing=False, refused_s=min(now_s, 100.0)), until_s=161)
+    assert not any(found[: 160 * 4 + 1])
+    assert "no records flow" in found[160 * 4 + 1]
+
+
 def test_draining_has_its_time_whatever_else_is_silent_and_no_more():
     found = verdicts(lambda _: Vitals(is_flowing=False, stuck_since_s=-100.0), until_s=20, stopping_s=0.0)
 
