@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -119,10 +120,12 @@ def test_labels_of_unknown_transactions_and_broken_ones_become_dead_letters(inst
 
 
 def test_a_worker_says_in_one_sentence_why_it_does_not_start(installation, tmp_path):
-    kafka = installation.weir("worker", check=False, WEIR_KAFKA_BOOTSTRAP="127.0.0.1:1")
-    redis = installation.weir("worker", check=False, WEIR_REDIS_URL="redis://127.0.0.1:1/0")
-    model = installation.weir("worker", check=False, WEIR_MODEL_REGISTRY=str(tmp_path / "empty"))
-    other = installation.weir("worker", check=False, WEIR_FEATURES_TIME_ZONE="Asia/Tokyo")
+    wrong = [
+        {"WEIR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, {"WEIR_REDIS_URL": "redis://127.0.0.1:1/0"},
+        {"WEIR_MODEL_REGISTRY": str(tmp_path / "empty")}, {"WEIR_FEATURES_TIME_ZONE": "Asia/Tokyo"},
+    ]  # fmt: skip
+    with ThreadPoolExecutor(len(wrong)) as pool:
+        kafka, redis, model, other = pool.map(lambda environ: installation.weir("worker", check=False, **environ), wrong)
 
     assert [found.returncode for found in (kafka, redis, model, other)] == [2, 2, 2, 2]
     assert "127.0.0.1:1" in kafka.stderr
