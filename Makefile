@@ -16,8 +16,8 @@ PACKAGES := domain features models monitoring stream simulate service
 CODE := $(PACKAGES) benchmarks tests
 LARGEST_MODULE := 500
 STAGES := lint types arch unit integration e2e
-# Test files are spread over two processes, each with its own Kafka and Redis; `make unit PYTEST=.venv/bin/pytest` for one.
-PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile
+# Test files are spread over three processes, each with its own Kafka and Redis, which wait more than they compute; `make unit PYTEST=.venv/bin/pytest` for one.
+PYTEST := $(BIN)/pytest -q -n 3 --dist loadfile
 #: What `make demo ARGS="--minutes 3"` and `make bench ARGS=...` hand on.
 ARGS :=
 
