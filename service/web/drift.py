@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from features.spec import FEATURES
 from monitoring.design_effect import MIN_DAYS
-from monitoring.drift_report import FeatureDrift
+from monitoring.drift_report import DriftReport, FeatureDrift
 from monitoring.drift_windows import WEEK_H, WINDOWS_H, Window, past_hours, total, window_hours
 from monitoring.figures import share
 from monitoring.packed import HOUR_MS, Counts
@@ -40,7 +40,7 @@ class DriftView:
     def __init__(self, drift: ModelDrift, base_currency: str) -> None:
         self._drift = drift
         self._base_currency = base_currency
-        self._courses: dict[tuple[str, int], tuple[int, Course]] = {}
+        self._courses: dict[tuple[str, int], tuple[DriftReport, Course]] = {}
 
     def answer(self, window: Window, *, now_ms: int, notices: Sequence[Notice], models: Sequence[ModelSpan]) -> DriftAnswer:
         """Return the whole view."""
@@ -95,9 +95,9 @@ class DriftView:
         drift, report = self._drift, self._drift.report
         assert report is not None
         kept = self._courses.get((window, n))
-        if kept is None or kept[0] != report.now_hour:
+        if kept is None or kept[0] is not report:
             found = course(drift.hours, drift.shelved.profile, now_hour=report.now_hour, length_h=WINDOWS_H[window], n=n)
-            kept = self._courses[window, n] = (report.now_hour, found)
+            kept = self._courses[window, n] = (report, found)
         return kept[1]
 
     def _histogram(self, place: int, window: Window, now_hour: int) -> Histogram:

@@ -65,6 +65,8 @@ class ModelDrift:
         self.concept: ConceptChange | None = None
         """The newest change of the share of right alerts; it alarms with the next evaluation."""
         self.report: DriftReport | None = None
+        self._is_outdated = False
+        """An hour that the report looked at has grown since."""
         self.last_hour: LastHour | None = None
         """None: the report's own hour is as new, or minutes were not counted."""
         self._minutes = Minutes(shape)
@@ -79,6 +81,7 @@ class ModelDrift:
         reference, shape = self.shelved.reference, self.shelved.profile.counts.shape
         self._log.put(reference, worker, hours)
         self.hours |= {h: counts for h, counts in self._log.read(reference, hours).items() if counts.bins.shape == shape}
+        self._is_outdated |= self.report is not None and any(hour < self.report.now_hour for hour in hours)
 
     def put_minutes(self, worker: str, minutes: dict[int, bytes]) -> None:
         """Take a worker's minutes; its hours first, which tell whether the minutes are whole."""
@@ -111,9 +114,7 @@ class ModelDrift:
     def advance(self, now_hour: int) -> list[Incident]:
         """Evaluate the windows that end before `now_hour`; return the incidents that began, grew or ended."""
         self._measure(now_hour)
-        self.report = evaluate(
-            self.hours, self.shelved.profile, self.effects, now_hour=now_hour, importance=self.shelved.importance
-        )  # fmt: skip
+        self.report = self._evaluated(now_hour)
         state, events = fold(self._folded.state, self.report, now_hour, concept=self.concept)
         news = [self._incident(event) for event in events]
         by_id = {incident.id: incident for incident in [*self._folded.incidents, *news]}
@@ -121,6 +122,20 @@ class ModelDrift:
         self._log.keep(self.shelved.reference, _INCIDENTS, msgspec.json.encode(self._folded))
         self._forget(now_hour)
         return news
+
+    def renew(self) -> bool:
+        """Evaluate the report's hour again if something was counted late, as partitions that lag behind do; return whether it was.
+
+        Incidents keep to what was known when the hour was over.
+        """
+        if self.report is None or not self._is_outdated:
+            return False
+        self.report = self._evaluated(self.report.now_hour)
+        return True
+
+    def _evaluated(self, now_hour: int) -> DriftReport:
+        self._is_outdated = False
+        return evaluate(self.hours, self.shelved.profile, self.effects, now_hour=now_hour, importance=self.shelved.importance)
 
     def _measure(self, now_hour: int) -> None:
         """Measure the design effects at the end of each day until there are days enough; then they hold."""

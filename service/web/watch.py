@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _SILENT_EVERY: Final = 30
 """Workers that no longer speak are asked every so many rounds: what they counted last is there at the first."""
+_RENEWED_EVERY: Final = 5
+"""Rounds between two looks at what was counted late: a stream with many late events does not keep the thread busy."""
 _MOST_BEHIND_H: Final = 6
 """An hour is over when every worker has passed it, but none is waited for longer than this."""
 
@@ -84,6 +86,8 @@ class DriftWatch:
             while (found := await self._in_thread(self._advance, model, speaking)) is not None:
                 news += found
             await self._in_thread(self._look, model, speaking)
+            if self._round % _RENEWED_EVERY == 0:
+                await self._in_thread(self._renew, model)
         return news
 
     async def answer(self, window: Window, now_ms: int) -> DriftAnswer:
@@ -188,6 +192,9 @@ class DriftWatch:
             return None
         self._n_changes += 1
         return drift.advance(hour)
+
+    def _renew(self, model: str) -> None:
+        self._n_changes += self._models[model].renew()
 
     def _look(self, model: str, speaking: Sequence[WorkerState]) -> None:
         end = over([state.event_ms // MINUTE_MS for state in speaking if state.model == model and state.event_ms])

@@ -144,6 +144,25 @@ def test_an_hour_missed_while_the_dashboard_was_down_is_evaluated_in_order(log, 
     assert hours == [FIRST_H + 51, FIRST_H + 52, FIRST_H + 53, FIRST_H + 54, FIRST_H + 55]
 
 
+def test_what_is_counted_late_is_shown_and_folded_into_incidents_no_more(log, shelved, quiet):
+    drift = ModelDrift(shelved, log)
+    drift.put("a", dict(list(quiet.items())[:30]))
+    drift.advance(FIRST_H + 30)
+    state, view = drift.incidents, DriftView(drift, "EUR")
+    assert view.feature(MOVED[0], "24h", now_ms=NOW_MS).history[-1].n_rows == 24 * 800
+    assert not drift.renew()
+    drift.put("a", {FIRST_H + 30: quiet[FIRST_H + 30]})
+    assert not drift.renew()
+
+    drift.put("b", broken(shelved, FIRST_H + 29, moved=MOVED))
+
+    assert drift.renew()
+    assert (drift.report.now_hour, drift.report.n_rows["1h"]) == (FIRST_H + 30, 1_600)
+    assert drift.incidents == state
+    assert not drift.renew()
+    assert view.feature(MOVED[0], "24h", now_ms=NOW_MS).history[-1].n_rows == 25 * 800
+
+
 def test_what_an_older_version_kept_otherwise_is_measured_anew(log, shelved):
     for content in (b"nonsense", b"{}", b"PK\x05\x06" + bytes(18)):
         for name in ("effects", "incidents"):
