@@ -30,7 +30,7 @@ DEV_LOCKS := requirements/dev.txt
 # The packages that build the project itself; their lines are taken from the development lock.
 BUILD_PACKAGES := editables|hatchling|packaging|pathspec|pluggy|trove-classifiers
 
-.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow tracking crash-matrix long-outage bench docs up down clean
+.PHONY: help demo setup test fmt lint types arch unit integration e2e parity mlflow tracking stores crash-matrix long-outage bench docs up down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +83,10 @@ mlflow: setup $(VENV)/.installed-mlflow ## the mirror in a real MLflow on SQLite
 
 tracking: setup $(VENV)/.installed-tracking ## runs read back by a real TensorBoard and recorded by a real W&B, offline (150 MB); nightly
 	PYTHONPATH=$(VENV)/tracking $(BIN)/pytest -q tests/extras/test_tracking.py
+
+stores: setup $(VENV)/.installed-stores ## the registry in a store, over a real S3 protocol on this machine, its server and client installed beside (95 MB); nightly
+	PYTHONPATH=$(VENV)/stores $(BIN)/pytest -q tests/extras/test_registry_s3.py tests/unit/test_models_registry.py \
+	  tests/unit/test_models_registry_trials.py tests/unit/test_models_registry_collection.py tests/unit/test_models_store.py
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
 	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)
@@ -137,6 +141,11 @@ $(VENV)/.installed-mlflow: $(MADE) requirements/mlflow.txt
 $(VENV)/.installed-tracking: $(MADE) requirements/tracking.txt
 	@echo "installing TensorBoard and Weights & Biases"
 	@$(INSTALL) --upgrade --target $(VENV)/tracking -r requirements/tracking.txt
+	@touch $@
+
+$(VENV)/.installed-stores: $(MADE) requirements/stores.txt
+	@echo "installing the clients of object stores and a server to test them"
+	@$(INSTALL) --upgrade --target $(VENV)/stores -r requirements/stores.txt
 	@touch $@
 
 $(DEV): $(RUN) $(DEV_LOCKS)

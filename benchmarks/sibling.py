@@ -8,7 +8,7 @@ import numpy as np
 
 from models.bundle import FILES, SERVING, load_bundle, write_bundle
 from models.calibration import Platt
-from models.registry import FileRegistry
+from models.registry import Registry
 from models.scorer import Scorer
 from models.serving import decode_serving
 from service.settings import Settings
@@ -23,7 +23,7 @@ def sibling_of(settings: Settings, reference: str, *, slope: float, name: str = 
 
     Args:
         settings: Of the installation.
-        reference: As `FileRegistry.resolve` takes it.
+        reference: As `Registry.resolve` takes it.
         slope: Another one is another model.
         name: Empty: the same name.
     """
@@ -45,7 +45,7 @@ def sibling_of(settings: Settings, reference: str, *, slope: float, name: str = 
         return registry.register(Path(directory) / "bundle")
 
 
-def scorer_of(registry: FileRegistry, reference: str, key: bytes) -> Scorer:
+def scorer_of(registry: Registry, reference: str, key: bytes) -> Scorer:
     """Return a model of a registry, verified but for the features' fingerprint, which is its own."""
     from models.manifest import MANIFEST, decode_manifest
 

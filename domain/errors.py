@@ -7,6 +7,7 @@ WeirError
 │   ├── CardNumberRejected   card_id is a card number (.digits, for masking only; never printed)
 │   └── UnknownTransaction   a label whose transaction is not in the decision index
 ├── Unavailable              back off and retry; the record is fine
+│   └── StoreUnavailable     the registry's object store; also an OSError, as of a disk that is away
 ├── ModelError               keep the model already serving
 │   ├── BundleRejected       unsigned, altered, too new or incomplete
 │   ├── PolicyRejected       unsigned, altered, or not a policy; the one in force stays
@@ -75,6 +76,14 @@ class UnknownTransaction(RejectedRecord):
 
 class Unavailable(WeirError):
     """Kafka or Redis does not answer now; the record is fine, try again."""
+
+
+class StoreUnavailable(Unavailable, OSError):
+    """The object store of the registry cannot be used now; whoever copes with a disk that is away copes with this."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.strerror = sentence
 
 
 class ModelError(WeirError):

@@ -1,13 +1,12 @@
 """The gate: may a model become champion? A verdict with its reasons, kept beside the bundle."""
 
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final, Literal, Self
 
 import msgspec
 
-from domain.errors import ModelError
+from domain.errors import ModelError, StoreUnavailable
+from models.documents import Documents
 
 VERDICT: Final = "verdict.json"
 
@@ -67,27 +66,28 @@ class Verdict(msgspec.Struct, frozen=True):
         return f"the gate passes {self.model}: {passed}" + (f", {counts[1]} not assessed" if counts[1] else "")
 
 
-def write_verdict(folder: Path, verdict: Verdict) -> Path:
-    """Write a verdict into the folder beside its bundle, replacing an earlier one; return the file. It appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, unfinished = folder / VERDICT, folder / f".{VERDICT}.{os.getpid()}.unfinished"
-    try:
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+def write_verdict(beside: Documents, verdict: Verdict) -> None:
+    """Write a verdict beside its bundle, replacing an earlier one. It appears whole or not at all.
+
+    Args:
+        beside: `Registry.beside` of the model.
+        verdict: Of the gate.
+    """
+    beside.write(VERDICT, msgspec.json.format(msgspec.json.encode(verdict), indent=1))
 
 
-def read_verdict(folder: Path) -> Verdict | None:
+def read_verdict(beside: Documents) -> Verdict | None:
     """Return the verdict that stands beside a bundle, None if there is none.
 
     Raises:
         ModelError: It cannot be read.
+        StoreUnavailable: The store cannot be used now.
     """
     try:
-        return msgspec.json.decode((folder / VERDICT).read_bytes(), type=Verdict)
+        return msgspec.json.decode(beside.read(VERDICT), type=Verdict)
     except FileNotFoundError:
         return None
+    except StoreUnavailable:
+        raise
     except (OSError, msgspec.DecodeError) as error:
-        raise ModelError(f"the verdict {folder / VERDICT} cannot be read: {error}; let the gate judge again: weir models gate") from error
+        raise ModelError(f"the verdict {beside}/{VERDICT} cannot be read: {error}; let the gate judge again: weir models gate") from error

@@ -1,13 +1,13 @@
-"""Live policies in the registry's folder: content-addressed, signed, never changed; which one is in force says the history."""
+"""Live policies of a registry: content-addressed, signed, never changed; which one is in force says the history."""
 
-import os
 import re
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from domain.errors import BundleRejected, PolicyRejected
+from domain.errors import BundleRejected, PolicyRejected, StoreUnavailable
+from models.documents import Documents, documents_of
 from models.policy import LivePolicy
 from models.signature import sign, verify
 
@@ -31,24 +31,23 @@ class PolicyStore:
     """Policies by version.
 
     Args:
-        root: Folder of the registry.
+        root: Folder or store of the registry.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._folder = root / _POLICIES
+    def __init__(self, root: Path | Documents) -> None:
+        self._documents = documents_of(root).within(_POLICIES)
 
     def write(self, policy: LivePolicy, key: bytes) -> str:
-        """Keep a signed policy; return its version. Setting it live is the registry's: `FileRegistry.set_policy`.
+        """Keep a signed policy; return its version. Setting it live is the registry's: `Registry.set_policy`.
 
         Args:
             policy: The policy.
             key: That signs; see `models.signature`.
         """
         content = policy.encode()
-        self._folder.mkdir(parents=True, exist_ok=True)
         # The signature first: a reader that finds the policy finds its signature.
-        self._put(f"{policy.version}.sig", sign(content, key))
-        self._put(f"{policy.version}.json", content)
+        self._documents.write(f"{policy.version}.sig", sign(content, key))
+        self._documents.write(f"{policy.version}.json", content)
         return policy.version
 
     def read(self, version: str, key: bytes) -> LivePolicy | None:
@@ -60,13 +59,16 @@ class PolicyStore:
 
         Raises:
             PolicyRejected: It is not here, unsigned, altered, or not a policy. The one in force should stay.
+            StoreUnavailable: The store cannot be used now; this says nothing about the policy.
         """
         if not version:
             return None
         if not _VERSION.match(version):
             raise PolicyRejected(f"{version!r} is not a version of a policy; `weir policy show` names the one in force")
         try:
-            content, signature = ((self._folder / f"{version}.{kind}").read_bytes() for kind in ("json", "sig"))
+            content, signature = (self._documents.read(f"{version}.{kind}") for kind in ("json", "sig"))
+        except StoreUnavailable:
+            raise
         except OSError as error:
             raise PolicyRejected(f"the policy {version} cannot be read ({error.strerror}): restore it, or set one again") from error
         try:
@@ -77,8 +79,3 @@ class PolicyStore:
         if policy.version != version:
             raise PolicyRejected(f"the file of the policy {version} holds the policy {policy.version}; restore it, or set one again")
         return policy
-
-    def _put(self, name: str, content: bytes) -> None:
-        draft = self._folder / f".{name}.{os.getpid()}"
-        draft.write_bytes(content)
-        draft.replace(self._folder / name)

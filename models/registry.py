@@ -1,26 +1,29 @@
-"""The registry: a folder of bundles, which of them is champion, which one is on trial, and the live policy."""
+"""The registry: bundles, which of them is champion, which one is on trial, and the live policy; in a folder or in a store."""
 
-import fcntl
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from domain.errors import BundleRejected, ModelError, NoChampion
+from models.documents import Documents
 from models.manifest import MANIFEST, Manifest, decode_manifest, version_of
-from models.registry_bundles import BundleFolder
-from models.registry_history import CHALLENGER, CHAMPION, Event, EventName, History, Rollout, State
+from models.registry_bundles import BundleFolder, find
+from models.registry_history import CHALLENGER, CHAMPION, Event, EventName, History, Overtaken, Rollout, State, Turn, registered
+from models.store import Store
+from models.store_bundles import StoreBundles
+from models.store_history import StoreHistory
 
 _HISTORY: Final = "history.jsonl"
-_LOCK: Final = ".lock"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 KEPT: Final = 20
 """Models without an alias that a collection keeps."""
 _YOUNG_MS: Final = 86_400_000
+_MOST_TURNS: Final = 100
+Result = TypeVar("Result")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -33,25 +36,37 @@ class Entry(msgspec.Struct, frozen=True):
     manifest: Manifest
 
 
-class FileRegistry:
-    """Bundles in a folder, aliases swapped atomically, a history that is only appended to.
+class Registry:
+    """Bundles, aliases that are swapped atomically, and a history that is only appended to.
 
-    The history is one file, and its last whole line holds what is in force: a change is one appended line, so a reader sees
-    the state before it or after it, and a crash in between leaves the one before.
+    The last event of the history holds what is in force: a change is one event, so a reader sees the state before it or
+    after it, and a crash in between leaves the one before.
 
     Every method that changes something takes `expected`, the state that its caller saw (None = whatever it is; ModelError
-    if it is another by now), `who` and `why` for the history, and holds a lock that threads and processes respect.
+    if it is another by now), `who` and `why` for the history. Among threads, processes and (in a store) machines that change
+    it at the same time, no change is lost: in a folder they wait for a lock, in a store whoever was overtaken looks again.
+
+    In a store any method may raise StoreUnavailable. Then nothing was changed, unless the answer was lost: look again.
 
     Args:
-        root: Folder; made on first use.
+        root: Folder, made on first use; or a store.
         clock_ms: Wall clock, in ms since the epoch.
     """
 
-    def __init__(self, root: Path, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, root: Path | Store, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._root = root
         self._clock_ms = clock_ms
-        self._history = History(root / _HISTORY)
-        self._bundles = BundleFolder(root)
+        self._history: History | StoreHistory
+        self._bundles: BundleFolder | StoreBundles
+        if isinstance(root, Path):
+            self._history, self._bundles = History(root / _HISTORY), BundleFolder(root)
+        else:
+            self._history = StoreHistory(root)
+            self._bundles = StoreBundles(root, self._history)
+
+    def __str__(self) -> str:
+        """Return where it is, fit for a terminal."""
+        return str(self._root)
 
     def register(self, bundle: Path, *, who: str = "", why: str = "") -> str:
         """Take a bundle in (the folder is copied) and return `name@version`. The first model becomes champion.
@@ -69,15 +84,19 @@ class FileRegistry:
         if not _NAME.fullmatch(name):
             raise BundleRejected(f"the bundle's name {name!r} must be lower-case letters, digits, dots and dashes")
         reference = f"{name}@{version_of(content)}"
-        with self._changing(None) as state:
+
+        def take_in(turn: Turn) -> str:
+            state = turn.state
             self._bundles.take(bundle, reference)
-            if reference not in self._registered():
+            if reference not in registered(self.history()):
                 aliases = {**state.aliases} if state.champion else {**state.aliases, CHAMPION: reference}
-                self._append("registered", reference, msgspec.structs.replace(state, aliases=aliases), who, why)
-        return reference
+                self._append(turn, "registered", reference, msgspec.structs.replace(state, aliases=aliases), who, why)
+            return reference
+
+        return self._change(None, take_in)
 
     def resolve(self, reference: str) -> Path:
-        """Return the folder of a bundle.
+        """Return the folder of a bundle; of one in a store, the local folder that holds it.
 
         Args:
             reference: `champion`, `challenger`, `previous`, `name@version`, or the beginning of exactly one version.
@@ -92,11 +111,8 @@ class FileRegistry:
         """Return the `name@version` that a reference stands for; errors as `resolve`."""
         return self._reference(reference, self.state())
 
-    def beside(self, reference: str) -> Path:
-        """Return the folder of what is known about a bundle but not in its digest, such as verdicts; it need not exist.
-
-        Errors as `resolve`.
-        """
+    def beside(self, reference: str) -> Documents:
+        """Return what is known about a bundle but not in its digest, such as verdicts; errors as `resolve`."""
         return self._bundles.beside(self.reference(reference))
 
     def promote(
@@ -109,11 +125,14 @@ class FileRegistry:
         Raises:
             ModelError: There is no such model, or the state is no longer the expected one.
         """
-        with self._changing(expected) as state:
-            wanted = self._reference(reference, state)
-            if wanted != state.champion:
-                self._append("promoted", wanted, state.promoted(wanted), who, why, is_forced=is_forced)
-        return wanted
+
+        def to_champion(turn: Turn) -> str:
+            wanted = self._reference(reference, turn.state)
+            if wanted != turn.state.champion:
+                self._append(turn, "promoted", wanted, turn.state.promoted(wanted), who, why, is_forced=is_forced)
+            return wanted
+
+        return self._change(expected, to_champion)
 
     def rollback(self, *, expected: State | None = None, who: str = "", why: str = "") -> str:
         """Make the champion before champion again; return its `name@version`. A second rollback undoes the first.
@@ -121,10 +140,13 @@ class FileRegistry:
         Raises:
             ModelError: There was none before, or the state is no longer the expected one.
         """
-        with self._changing(expected) as state:
-            target = state.rollback_target
-            self._append("rolled_back", target, state.promoted(target), who, why)
+
+        def back(turn: Turn) -> str:
+            target = turn.state.rollback_target
+            self._append(turn, "rolled_back", target, turn.state.promoted(target), who, why)
             return target
+
+        return self._change(expected, back)
 
     def shadow(self, reference: str, *, expected: State | None = None, who: str = "", why: str = "") -> Rollout:
         """Let a model score all traffic beside the champion, without deciding anything.
@@ -150,11 +172,14 @@ class FileRegistry:
         Raises:
             ModelError: None is on trial, or the state is no longer the expected one.
         """
-        with self._changing(expected) as state:
-            if state.rollout is None:
+
+        def end(turn: Turn) -> str:
+            if turn.state.rollout is None:
                 raise ModelError("no model is on trial: there is nothing to end")
-            self._append("ended", state.rollout.model, state.ended(), who, why)
-            return state.rollout.model
+            self._append(turn, "ended", turn.state.rollout.model, turn.state.ended(), who, why)
+            return turn.state.rollout.model
+
+        return self._change(expected, end)
 
     def set_policy(self, version: str, *, model: str = "", expected: State | None = None, who: str = "", why: str = "") -> None:
         """Make a policy the live one; see `models.policy_store`.
@@ -169,18 +194,20 @@ class FileRegistry:
         Raises:
             ModelError: The state is no longer the expected one.
         """
-        with self._changing(expected) as state:
-            if version != state.policy:
-                self._append("policy", model, msgspec.structs.replace(state, policy=version), who, why)
+
+        def put(turn: Turn) -> None:
+            if version != turn.state.policy:
+                self._append(turn, "policy", model, msgspec.structs.replace(turn.state, policy=version), who, why)
+
+        self._change(expected, put)
 
     def collectable(self, keep: int = KEPT) -> list[str]:
         """Return the models that `collect` would take out, oldest first."""
         state, now_ms = self.state(), self._clock_ms()
         on_trial = {state.rollout.model} if state.rollout else set()
         used = {*state.aliases.values(), *on_trial}
-        free = [
-            (model, time_ms) for model, time_ms in self._registered().items() if model not in used and self._bundles.path(model).exists()
-        ]
+        here = set(self._bundles.names()) - used
+        free = [(model, time_ms) for model, time_ms in registered(self.history()).items() if model in here]
         return [model for model, time_ms in free[: max(len(free) - keep, 0)] if time_ms < now_ms - _YOUNG_MS]
 
     def collect(self, keep: int = KEPT, *, expected: State | None = None, who: str = "", why: str = "") -> list[str]:
@@ -197,12 +224,16 @@ class FileRegistry:
         Raises:
             ModelError: The state is no longer the expected one.
         """
-        with self._changing(expected) as state:
-            found = self.collectable(keep)
-            for model in found:
+        found: list[str] = []
+
+        def take_out(turn: Turn) -> None:
+            for model in self.collectable(keep):
                 self._bundles.remove(model)
-                self._append("collected", model, state, who, why)
+                self._append(turn, "collected", model, turn.state, who, why)
+                found.append(model)
             self._bundles.sweep()
+
+        self._change(expected, take_out)
         return found
 
     def state(self) -> State:
@@ -220,7 +251,7 @@ class FileRegistry:
     def entries(self) -> list[Entry]:
         """Return every model that is still here, oldest first; one whose manifest cannot be read is left out."""
         aliases, found = self.aliases(), []
-        for reference, time_ms in self._registered().items():
+        for reference, time_ms in registered(self.history()).items():
             manifest = self._bundles.manifest(reference)
             if manifest is not None:
                 names = tuple(alias for alias, model in aliases.items() if model == reference)
@@ -236,10 +267,11 @@ class FileRegistry:
         return self._history.events()
 
     def _start(self, mode: EventName, reference: str, percent: float, expected: State | None, who: str, why: str) -> Rollout:
-        with self._changing(expected) as state:
+        def start(turn: Turn) -> Rollout:
+            state = turn.state
             wanted, running = self._reference(reference, state), state.rollout
             if state.champion is None:
-                raise NoChampion(f"the registry {self._root} has no champion to compare {wanted} with; promote one first")
+                raise NoChampion(f"the registry {self} has no champion to compare {wanted} with; promote one first")
             if wanted == state.champion:
                 raise ModelError(f"{wanted} is the champion: it cannot be on trial beside itself")
             if running is not None and running.model != wanted:
@@ -248,39 +280,34 @@ class FileRegistry:
             started_ms = running.started_ms if running is not None and goes_on else self._clock_ms()
             rollout = Rollout("canary" if mode == "canary" else "shadow", wanted, percent, started_ms)
             if rollout != running:
-                self._append(mode, wanted, state.on_trial(rollout), who, why)
+                self._append(turn, mode, wanted, state.on_trial(rollout), who, why)
             return rollout
+
+        return self._change(expected, start)
 
     def _reference(self, reference: str, state: State) -> str:
         if reference in state.aliases:
             return state.aliases[reference]
         if reference == CHAMPION:
-            raise NoChampion(f"the registry {self._root} has no champion; train one: weir train HISTORY")
-        return self._bundles.find(reference)
+            raise NoChampion(f"the registry {self} has no champion; train one: weir train HISTORY")
+        return find(reference, self._bundles.names())
 
-    def _registered(self) -> dict[str, int]:
-        """Return model -> when it was registered, of those not collected since."""
-        found: dict[str, int] = {}
-        for event in self.history():
-            if event.event == "registered":
-                found[event.model] = event.time_ms
-            elif event.event == "collected":
-                found.pop(event.model, None)
-        return found
+    def _append(self, turn: Turn, event: EventName, model: str, state: State, who: str, why: str, *, is_forced: bool = False) -> None:
+        turn.append(Event(self._clock_ms(), event, model, state.aliases, who, why, state.rollout, state.policy, is_forced))
 
-    def _append(self, event: EventName, model: str, state: State, who: str, why: str, *, is_forced: bool = False) -> None:
-        self._history.append(Event(self._clock_ms(), event, model, state.aliases, who, why, state.rollout, state.policy, is_forced))
-
-    @contextmanager
-    def _changing(self, expected: State | None) -> Iterator[State]:
-        """Hold the lock; give the state in force, which is the expected one."""
+    def _change(self, expected: State | None, change: Callable[[Turn], Result]) -> Result:
+        """Return what `change` makes of the state in force, which is the expected one; again if it was overtaken."""
         self._bundles.make()
-        with (self._root / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            state = self.state()
-            if expected is not None and state != expected:
-                raise ModelError(
-                    f"somebody else changed the registry (champion {state.champion}, on trial {state.aliases.get(CHALLENGER)}, "
-                    f"policy {state.policy or 'of the bundle'}): look again with `weir models list`"
-                )
-            yield state
+        for _ in range(_MOST_TURNS):
+            with self._history.turn() as turn:
+                state = turn.state
+                if expected is not None and state != expected:
+                    raise ModelError(
+                        f"somebody else changed the registry (champion {state.champion}, on trial {state.aliases.get(CHALLENGER)}, "
+                        f"policy {state.policy or 'of the bundle'}): look again with `weir models list`"
+                    )
+                try:
+                    return change(turn)
+                except Overtaken:
+                    continue
+        raise ModelError(f"the registry {self} is changed by others all the time; try again")

@@ -2,14 +2,35 @@
 
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from domain.errors import BundleRejected, ModelError
+from models.documents import Folder
 from models.manifest import MANIFEST, SIGNATURE, Manifest, decode_manifest
 
 _BUNDLES: Final = "bundles"
 _BESIDE: Final = "beside"
+
+
+def find(beginning: str, known: Collection[str]) -> str:
+    """Return the bundle of this `name@version`, or the only one whose version begins so.
+
+    Args:
+        beginning: Of a version, or a whole `name@version`.
+        known: The bundles that are here.
+
+    Raises:
+        ModelError: There is none, or more than one.
+    """
+    if beginning in known:
+        return beginning
+    found = [one for one in known if one.partition("@")[2].startswith(beginning)] if beginning else []
+    if len(found) != 1:
+        what = "more than one model fits" if found else "the registry has no model"
+        raise ModelError(f"{what} {beginning!r}; `weir models list` shows them")
+    return found[0]
 
 
 class BundleFolder:
@@ -31,9 +52,9 @@ class BundleFolder:
         """Return the folder of a bundle."""
         return self._root / reference
 
-    def beside(self, reference: str) -> Path:
-        """Return the folder of what is known about a bundle but not in its digest; it need not exist."""
-        return self._beside / reference
+    def beside(self, reference: str) -> Folder:
+        """Return what is known about a bundle but not in its digest."""
+        return Folder(self._beside / reference)
 
     def manifest(self, reference: str) -> Manifest | None:
         """Return a bundle's manifest; None if the bundle is not here, or not one that can be read."""
@@ -45,21 +66,6 @@ class BundleFolder:
     def names(self) -> list[str]:
         """Return the bundles, in the order of the alphabet."""
         return sorted(path.name for path in self._root.iterdir() if not path.name.startswith(".")) if self._root.exists() else []
-
-    def find(self, beginning: str) -> str:
-        """Return the bundle of this `name@version`, or the only one whose version begins so.
-
-        Raises:
-            ModelError: There is none, or more than one.
-        """
-        known = self.names()
-        if beginning in known:
-            return beginning
-        found = [one for one in known if one.partition("@")[2].startswith(beginning)] if beginning else []
-        if len(found) != 1:
-            what = "more than one model fits" if found else "the registry has no model"
-            raise ModelError(f"{what} {beginning!r}; `weir models list` shows them")
-        return found[0]
 
     def take(self, bundle: Path, reference: str) -> None:
         """Copy a bundle in; it appears whole or not at all. One that is here already stays as it is."""
@@ -78,7 +84,7 @@ class BundleFolder:
         """
         from models.bundle import CARD  # here, because it loads the runtime
 
-        beside = self.beside(reference)
+        beside = self.beside(reference).path
         beside.mkdir(parents=True, exist_ok=True)
         for name in (MANIFEST, SIGNATURE, CARD):
             if (self.path(reference) / name).exists():

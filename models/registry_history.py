@@ -1,9 +1,11 @@
 """What happened in a registry, and what is in force: one file that is only appended to, one line an event."""
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -100,7 +102,31 @@ class Event(msgspec.Struct, frozen=True):
         return State(self.aliases, self.rollout, self.policy)
 
 
+class Overtaken(Exception):
+    """Somebody else changed the registry since this turn began: look again."""
+
+
+class Turn(NamedTuple):
+    """What a writer sees, and how it adds to it."""
+
+    state: State
+    append: Callable[[Event], None]
+    """Adds an event; raises Overtaken, and adds nothing, if the state is not the one in force any more."""
+
+
+def registered(events: Iterable[Event]) -> dict[str, int]:
+    """Return model -> when it was registered, of those not collected since."""
+    found: dict[str, int] = {}
+    for event in events:
+        if event.event == "registered":
+            found[event.model] = event.time_ms
+        elif event.event == "collected":
+            found.pop(event.model, None)
+    return found
+
+
 _DECODER: Final = msgspec.json.Decoder(Event)
+_LOCK: Final = ".lock"
 
 
 class History:
@@ -115,11 +141,11 @@ class History:
 
     def events(self) -> list[Event]:
         """Return all events, oldest first; a line cut short by a crash is left out."""
-        return [event for line in self._lines() if (event := _decoded(line)) is not None]
+        return [event for line in self._lines() if (event := decoded(line)) is not None]
 
     def state(self) -> State:
         """Return what is in force."""
-        return next((event.state for line in reversed(self._lines()) if (event := _decoded(line)) is not None), State())
+        return next((event.state for line in reversed(self._lines()) if (event := decoded(line)) is not None), State())
 
     def stamp(self) -> tuple[int, ...]:
         """Return numbers that differ whenever the file may differ, without reading it; empty if there is no file."""
@@ -129,8 +155,15 @@ class History:
             return ()
         return found.st_ino, found.st_size, found.st_mtime_ns
 
-    def append(self, event: Event) -> None:
-        """Add an event; it is on disk when this returns. One writer at a time: callers hold the registry's lock."""
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        """Hold the lock, which threads and processes respect: nobody overtakes."""
+        with self._path.with_name(_LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield Turn(self.state(), self._append)
+
+    def _append(self, event: Event) -> None:
+        """Add an event; it is on disk when this returns."""
         line = msgspec.json.encode(event) + b"\n"
         with self._path.open("a+b") as file:
             file.seek(0, os.SEEK_END)
@@ -150,7 +183,8 @@ class History:
             return []
 
 
-def _decoded(line: bytes) -> Event | None:
+def decoded(line: bytes) -> Event | None:
+    """Return the event of a line, None if it is not a whole one."""
     try:
         return _DECODER.decode(line)
     except msgspec.DecodeError:

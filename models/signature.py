@@ -60,16 +60,16 @@ def verify(content: bytes, signature: bytes, key: bytes) -> None:
         )
 
 
-def verifying_key(verify_setting: str, signing_setting: str, registry: Path) -> bytes:
+def verifying_key(verify_setting: str, signing_setting: str, registry: Path | None) -> bytes:
     """Return the key that verifies: the public key of the setting, else what `signing_key` returns.
 
     Args:
         verify_setting: `model.verify_key`: an Ed25519 public key as PEM, or the one line of base64 in it; empty = none.
         signing_setting: `model.signing_key`.
-        registry: Folder of the registry.
+        registry: Folder of the registry; None: it is in a store.
 
     Raises:
-        ConfigError: The setting is not an Ed25519 public key.
+        ConfigError: The setting is not an Ed25519 public key, or there is no key at all.
     """
     if not verify_setting:
         return signing_key(signing_setting, registry)
@@ -81,18 +81,21 @@ def verifying_key(verify_setting: str, signing_setting: str, registry: Path) -> 
     return key
 
 
-def signing_key(setting: str, registry: Path) -> bytes:
+def signing_key(setting: str, registry: Path | None) -> bytes:
     """Return the key: the setting's, else that of the file beside the registry, made on first use (mode 0600).
 
     Args:
         setting: `model.signing_key`; empty = use the file.
-        registry: Folder of the registry; the file is its name plus `.key`.
+        registry: Folder of the registry; the file is its name plus `.key`. None: it is in a store, and a key beside it
+            would be in the hands of everybody who may write there.
 
     Raises:
-        ConfigError: The file is empty, or it cannot be read or made.
+        ConfigError: The file is empty, it cannot be read or made, or a registry in a store has no key.
     """
     if setting:
         return setting.encode()
+    if registry is None:
+        raise ConfigError("a registry in a store needs a key of its own: set model.signing_key, or model.verify_key on a worker")
     path = registry.with_name(registry.name + ".key")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

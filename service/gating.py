@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models.gate_evidence import Evidence
     from models.manifest import Manifest
     from models.prepared import Prepared
-    from models.registry import FileRegistry
+    from models.registry import Registry
     from models.registry_history import State
     from models.scorer import Scorer
 
@@ -122,7 +122,7 @@ def judge(
     return verdict
 
 
-def objection(registry: "FileRegistry", reference: str, state: "State") -> tuple[str, bool]:
+def objection(registry: "Registry", reference: str, state: "State") -> tuple[str, bool]:
     """Return what stands against a promotion, in words, and whether the gate refused the model; nothing does if it passed.
 
     A verdict against another champion than the present one counts as missing.
@@ -140,7 +140,7 @@ def objection(registry: "FileRegistry", reference: str, state: "State") -> tuple
     return "", False
 
 
-def require_passed(registry: "FileRegistry", reference: str, state: "State", settings: Settings, *, is_forced: bool) -> tuple[str, bool]:
+def require_passed(registry: "Registry", reference: str, state: "State", settings: Settings, *, is_forced: bool) -> tuple[str, bool]:
     """Return a warning (empty: none), and whether the promotion overrides the gate.
 
     The first champion of a registry, and the champion itself, need no verdict.
@@ -157,7 +157,7 @@ def require_passed(registry: "FileRegistry", reference: str, state: "State", set
     return found, bool(found) and must_pass
 
 
-def _contestant(registry: "FileRegistry", reference: str, settings: Settings) -> Contestant:
+def _contestant(registry: "Registry", reference: str, settings: Settings) -> Contestant:
     from models.bundle import FULL, load_bundle, verify_bundle
 
     folder, key = registry.resolve(reference), verifying_key_of(settings)

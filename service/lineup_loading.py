@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from domain.decision import Tier
-from domain.errors import BundleRejected, ConfigError, ModelError
+from domain.errors import BundleRejected, ConfigError, ModelError, StoreUnavailable
 from features.spec import fingerprint
 from models.policy import LivePolicy, effective
 from models.policy_store import PolicyStore
-from models.registry import FileRegistry
+from models.registry import Registry
 from models.registry_history import Rollout, State
 from service.settings import Settings
 from service.wiring import load_champion, policies_of, registry_of, verifying_key_of
@@ -41,7 +41,7 @@ class LineupLoader:
     in force what was in force, a challenger that fails stays away.
     """
 
-    def __init__(self, registry: FileRegistry, policies: PolicyStore, key: bytes, spec: str, *, chunk_size: int) -> None:
+    def __init__(self, registry: Registry, policies: PolicyStore, key: bytes, spec: str, *, chunk_size: int) -> None:
         """Prepare.
 
         Args:
@@ -84,6 +84,9 @@ class LineupLoader:
 
         Args:
             now: Who answers now: what was loaded for it is used again, and it stays where the registry cannot be followed.
+
+        Raises:
+            StoreUnavailable: The registry's store cannot be used now; nothing changed.
         """
         state, refusals = self._registry.state(), list[Refusal]()
         try:
@@ -128,6 +131,8 @@ class LineupLoader:
                 scorer = load_bundle(self._registry.resolve(model), self._key, self._spec)
                 _require(scorer, model)
                 self._warm_up(scorer)
+            except StoreUnavailable:  # says nothing about the model
+                raise
             except Exception as error:  # noqa: BLE001 - whatever a bundle breaks, who answers goes on
                 refusals.append(Refusal(model, str(error) if isinstance(error, ModelError) else f"it cannot be loaded: {error!r}"))
                 return None
@@ -154,7 +159,7 @@ def _on_trial(champion: "Scorer", challenger: "Scorer", rollout: Rollout) -> Lin
 class Opened(NamedTuple):
     """What a worker begins with."""
 
-    registry: FileRegistry
+    registry: Registry
     loader: LineupLoader
     loaded: Loaded
 

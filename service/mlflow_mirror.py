@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from domain.errors import ConfigError
-from models.registry import Entry, FileRegistry
+from models.registry import Entry, Registry
 from models.registry_history import CHALLENGER, CHAMPION, PREVIOUS, Event
 from service.settings import refuse_telemetry
 from service.tracking import flat
@@ -36,7 +36,7 @@ class Mirrored(NamedTuple):
     """Alias -> `name@version`, as in the registry and now in MLflow."""
 
 
-def mirror(registry: FileRegistry, uri: str, *, experiment: str = "weir") -> Mirrored:
+def mirror(registry: Registry, uri: str, *, experiment: str = "weir") -> Mirrored:
     """Bring MLflow up to date. Doing it again changes nothing; what MLflow has and the registry lost stays there.
 
     Args:
@@ -81,7 +81,7 @@ class _Mirror:
         found = client.get_experiment_by_name(experiment)
         self._experiment: str = found.experiment_id if found else client.create_experiment(experiment)
 
-    def bring(self, registry: FileRegistry) -> Mirrored:
+    def bring(self, registry: Registry) -> Mirrored:
         entries, aliases = registry.entries(), registry.aliases()
         registered = {event.model: event for event in registry.history() if event.event == "registered"}
         versions, added = dict(self._versions({entry.manifest.name for entry in entries})), []
@@ -105,7 +105,7 @@ class _Mirror:
                 if not (token := page.token):
                     break
 
-    def _add(self, entry: Entry, event: Event, registry: FileRegistry) -> str:
+    def _add(self, entry: Entry, event: Event, registry: Registry) -> str:
         manifest, tags = entry.manifest, {_MODEL: entry.reference, "weir.spec": entry.manifest.spec, "weir.who": event.who}
         run = self._run(entry, tags, registry)
         if not any(found.name == manifest.name for found in self._client.search_registered_models(f"name = '{manifest.name}'")):
@@ -115,7 +115,7 @@ class _Mirror:
         )
         return str(version.version)
 
-    def _run(self, entry: Entry, tags: Mapping[str, str], registry: FileRegistry) -> Any:
+    def _run(self, entry: Entry, tags: Mapping[str, str], registry: Registry) -> Any:
         """Return the model's finished run; one that was begun and never finished is begun anew."""
         found = self._client.search_runs([self._experiment], f"tags.`{_MODEL}` = '{entry.reference}' and attributes.status = 'FINISHED'")
         if found:

@@ -9,7 +9,7 @@ import structlog
 
 from domain.errors import WeirError
 from domain.model_event import ModelEvent
-from models.registry import FileRegistry
+from models.registry import Registry
 from service.lineup_loading import LineupLoader, Loaded, Refusal
 from service.model_words import changes, refused
 from service.times import now_ms
@@ -41,7 +41,7 @@ class ModelWatch:
         n_refused: Models and policies that the registry named and that were refused.
     """
 
-    def __init__(self, registry: FileRegistry, loader: LineupLoader, loaded: Loaded, *, worker: str, poll_s: float) -> None:
+    def __init__(self, registry: Registry, loader: LineupLoader, loaded: Loaded, *, worker: str, poll_s: float) -> None:
         """Prepare.
 
         Args:
@@ -64,6 +64,7 @@ class ModelWatch:
         self._looked_s = 0.0
         self._swapped_s: float | None = None
         self._first = loaded.refusals
+        self._trouble = ""
 
     async def run(self, adopt: Adopt, tell: Tell) -> None:
         """Follow the registry until cancelled."""
@@ -73,7 +74,9 @@ class ModelWatch:
                 await self._follow(adopt)
                 await self._retire()
             except (OSError, WeirError) as error:
-                log.warning("registry_not_followed", reason=str(error))
+                self._say(str(error))
+            else:
+                self._say("")
             await self._tell(tell)
             await asyncio.sleep(self._poll_s)
 
@@ -96,6 +99,14 @@ class ModelWatch:
                 self._untold.append(event)
             self._swapped_s = time.monotonic()
         self._stamp = stamp
+
+    def _say(self, trouble: str) -> None:
+        """Log what stands in the way when it changes, not at every look."""
+        if trouble and trouble != self._trouble:
+            log.warning("registry_not_followed", reason=trouble)
+        elif self._trouble and not trouble:
+            log.info("registry_followed_again")
+        self._trouble = trouble
 
     def _note(self, refusals: list[Refusal]) -> None:
         """Tell of refusals, each once as long as it lasts."""

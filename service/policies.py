@@ -3,7 +3,7 @@
 from domain.errors import PolicyRejected
 from models.policy import LivePolicy, Policy, effective
 from models.policy_store import PolicyStore
-from models.registry import FileRegistry
+from models.registry import Registry
 from service.settings import Settings
 from service.wiring import policies_of, registry_of, verifying_key_of
 
@@ -11,7 +11,7 @@ from service.wiring import policies_of, registry_of, verifying_key_of
 class Policies:
     """The policies of an installation; reads files."""
 
-    def __init__(self, registry: FileRegistry, store: PolicyStore, key: bytes) -> None:
+    def __init__(self, registry: Registry, store: PolicyStore, key: bytes) -> None:
         """Prepare.
 
         Args:

@@ -8,10 +8,10 @@ import msgspec
 from domain.errors import PolicyRejected
 from models.policy import LivePolicy
 from models.policy_store import decode_policy
-from models.registry import FileRegistry
+from models.registry import Registry
 
 
-def read_policy(path: Path, registry: FileRegistry) -> LivePolicy:
+def read_policy(path: Path, registry: Registry) -> LivePolicy:
     """Return the policy that a file describes, checked against the model that its thresholds are for.
 
     Args:
@@ -37,7 +37,7 @@ def read_policy(path: Path, registry: FileRegistry) -> LivePolicy:
     return policy
 
 
-def _check_tiers(policy: LivePolicy, registry: FileRegistry) -> None:
+def _check_tiers(policy: LivePolicy, registry: Registry) -> None:
     if not policy.thresholds:
         return
     known = next(entry.manifest.policy.thresholds for entry in registry.entries() if entry.reference == policy.model)

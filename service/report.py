@@ -103,7 +103,7 @@ def gather(settings: Settings, from_ms: int, to_ms: int, *, made_ms: int, on_pro
     """Return the report of the event times in `[from_ms, to_ms)`; nothing is written but in a temporary folder."""
     registry = registry_of(settings)
     shelf = Shelf(registry, verifying_key_of(settings))
-    views = ModelViews(registry, shelf, known_policies(settings), settings.model.registry)
+    views = ModelViews(registry, shelf, known_policies(settings), str(registry))
     models = views.all([], made_ms)
     champion = _or_none(lambda: views.one(CHAMPION, [])) if models.champion else None
     on_progress(0.1)

@@ -15,7 +15,7 @@ from domain.errors import HistoryError, ModelError, NoChampion, WeirError
 from service.retraining_log import Retraining, RetrainingLog
 from service.settings import Settings
 from service.times import now_ms
-from service.wiring import registry_of, verifying_key_of
+from service.wiring import registry_desk_of, registry_of, verifying_key_of
 
 if TYPE_CHECKING:
     from models.manifest import Manifest
@@ -47,7 +47,7 @@ def retrain(
         ModelError: Another retraining is at work, or the registry cannot be used.
         ConfigError: A setting or an option is wrong.
     """
-    log = RetrainingLog(Path(settings.model.registry))
+    log = RetrainingLog(registry_desk_of(settings))
     with log.turn():
         begun_ms = now_ms()
         try:
@@ -99,7 +99,7 @@ class _Attempt:
         champion = self._registry.state().champion
         if champion is None:
             raise NoChampion(
-                f"the registry {self._settings.model.registry} has no champion to compare a candidate with: "
+                f"the registry {self._registry} has no champion to compare a candidate with: "
                 f"train the first model with `weir train {self._archive}`"
             )
         return champion, verify_bundle(self._registry.resolve(champion), verifying_key_of(self._settings))[0]

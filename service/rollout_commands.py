@@ -7,7 +7,7 @@ import click
 from service.authorship import authored
 
 if TYPE_CHECKING:
-    from models.registry import FileRegistry
+    from models.registry import Registry
     from models.registry_history import State
     from service.settings import Settings
 
@@ -119,7 +119,7 @@ def _settings(context: click.Context) -> "Settings":
     return settings_of(context).settings
 
 
-def _opened(context: click.Context, reference: str) -> "tuple[FileRegistry, State]":
+def _opened(context: click.Context, reference: str) -> "tuple[Registry, State]":
     """Return the registry and its state, after loading a model as a worker would: what workers would refuse is refused here."""
     from features.spec import fingerprint
     from models.bundle import load_bundle
@@ -132,7 +132,7 @@ def _opened(context: click.Context, reference: str) -> "tuple[FileRegistry, Stat
     return registry, seen
 
 
-def _tell(registry: "FileRegistry", sentence: str, *, as_json: bool) -> None:
+def _tell(registry: "Registry", sentence: str, *, as_json: bool) -> None:
     import msgspec
 
     if as_json:

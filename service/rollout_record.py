@@ -1,12 +1,12 @@
 """What is known of a trial, beside the bundle of its challenger: who looks later sees what was seen."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from domain.errors import StoreUnavailable
+from models.documents import Documents
 from models.registry_history import Rollout
 from monitoring.rollout import ComparedDay, Comparison, Evidence, evidence_of, verdict_sentence
 from monitoring.rollout_windows import TrialWindow
@@ -62,32 +62,35 @@ def begun(champion: str, rollout: Rollout, now_ms: int) -> TrialRecord:
     ).seen(Comparison(), [], now_ms)  # fmt: skip
 
 
-def read_trials(beside: Path) -> list[TrialRecord]:
+def read_trials(beside: Documents) -> list[TrialRecord]:
     """Return the trials of a model, newest first; what cannot be read is left out.
 
     Args:
-        beside: `FileRegistry.beside` of the model.
+        beside: `Registry.beside` of the model.
+
+    Raises:
+        StoreUnavailable: The store cannot be used now.
     """
     found = []
-    for path in (beside / _FOLDER).glob("*.json"):
+    for name in beside.names(_FOLDER):
+        if not name.endswith(".json"):
+            continue
         try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=TrialRecord))
+            found.append(msgspec.json.decode(beside.read(f"{_FOLDER}/{name}"), type=TrialRecord))
+        except StoreUnavailable:
+            raise
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             continue
     return sorted(found, key=lambda record: record.started_ms, reverse=True)
 
 
-def write_trial(beside: Path, record: TrialRecord) -> None:
+def write_trial(beside: Documents, record: TrialRecord) -> None:
     """Keep a trial; a reader sees it whole, as it was before or as it is now.
 
     Raises:
         OSError: It cannot be written.
     """
-    path = beside / _FOLDER / f"{record.started_ms}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.draft")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-    draft.replace(path)
+    beside.write(f"{_FOLDER}/{record.started_ms}.json", msgspec.json.format(msgspec.json.encode(record)) + b"\n")
 
 
 def _begun(sentence: str) -> str:

@@ -10,7 +10,7 @@ import structlog
 
 from domain.errors import ModelError, WeirError
 from features.archive_files import is_archive
-from models.registry import FileRegistry
+from models.registry import Registry
 from models.registry_history import Event, Rollout, State
 from monitoring.fleet import WorkerState
 from monitoring.quality_facts import DAY_MS
@@ -30,7 +30,7 @@ _log = structlog.get_logger("weir.rollout")
 class Sources(NamedTuple):
     """What a steward looks at."""
 
-    registry: FileRegistry
+    registry: Registry
     threshold: Callable[[State], float]
     """Probability from which on the champion alerts (tier full); it may raise WeirError."""
     archive: Path

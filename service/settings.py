@@ -7,7 +7,7 @@ the running embedded services (addresses only), the default.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from domain.errors import ConfigError
 from features.spec import FeatureSettings
+from models.store import without_secrets
 
 PREFIX = "WEIR_"
 DEFAULT_FILE = Path("weir.toml")
@@ -76,7 +77,12 @@ class FeaturesSettings(FeatureSettings, frozen=True, forbid_unknown_fields=True)
 class ModelSettings(_Section, frozen=True):
     """Where models are kept and who may sign them."""
 
-    registry: Annotated[str, Meta(description="folder of the model registry", min_length=1)] = "var/registry"
+    registry: Annotated[
+        str, Meta(description="the model registry: a folder, or a store as s3://, gs:// or abfs://bucket/folder", min_length=1)
+    ] = "var/registry"
+    cache: Annotated[str, Meta(description="local folder of the bundles that were fetched from a registry in a store", min_length=1)] = (
+        "var/models"
+    )
     signing_key: Annotated[
         str,
         Meta(
@@ -233,7 +239,7 @@ class Loaded(NamedTuple):
             for field in msgspec.structs.fields(part):
                 name = f"{section.name}.{field.name}"
                 value = getattr(part, field.name)
-                shown = "***" if value and name in _SECRETS else without_password(value) if name == "redis.url" else value
+                shown = "***" if value and name in _SECRETS else _ADDRESSES[name](value) if name in _ADDRESSES else value
                 found.append(Entry(name, shown, self.sources.get(name, "default"), _description(field.type)))
         return found
 
@@ -282,6 +288,10 @@ def without_password(url: str) -> str:
     credentials, at, host = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
     return f"{scheme}{separator}{user}{colon}***@{host}" if colon else f"{scheme}{separator}{credentials}{at}{host}"
+
+
+#: Settings that may hold an address with a password in it -> as it is printed.
+_ADDRESSES: Mapping[str, Callable[[str], str]] = {"redis.url": without_password, "model.registry": without_secrets}
 
 
 def environment_name(name: str) -> str:
@@ -345,7 +355,7 @@ def _convert(tree: dict[str, dict[str, Any]], sources: Mapping[str, str]) -> Set
         message = str(error)
         place = message.rpartition(" - at `$.")[2].rstrip("`") if " - at `$." in message else ""
         section, _, key = place.partition(".")
-        value = "***" if place in _SECRETS | {"redis.url"} else repr(tree.get(section, {}).get(key)) if key else ""
+        value = "***" if place in _SECRETS | _ADDRESSES.keys() else repr(tree.get(section, {}).get(key)) if key else ""
         where = f" (from {sources[place]})" if place in sources else ""
         found = f"; found {value}" if value else ""
         raise ConfigError(

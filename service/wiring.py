@@ -19,12 +19,14 @@ from stream.connection import KafkaConnection
 
 if TYPE_CHECKING:
     from models.policy_store import PolicyStore
-    from models.registry import FileRegistry
+    from models.registry import Registry
     from models.scorer import Scorer
+    from models.store import Store
     from stream.worker import WorkerSettings
 
 
 _SOCKET_BYTES = 2 << 20
+_FILE_SCHEME = "file://"
 #: Short, because `weir produce` waits for commits between labels and transactions; each costs two small requests.
 COMMIT_EVERY_S = 0.2
 
@@ -83,18 +85,41 @@ def keys_of(settings: Settings) -> Keys:
     return Keys(settings.redis.prefix, fingerprint(settings.features.definition()))
 
 
-def registry_of(settings: Settings) -> "FileRegistry":
-    """Return the model registry."""
-    from models.registry import FileRegistry
+def registry_of(settings: Settings) -> "Registry":
+    """Return the model registry; one in a store is not connected yet.
 
-    return FileRegistry(Path(settings.model.registry))
+    Raises:
+        ConfigError: The store's URL cannot be used, or its extra is not installed.
+    """
+    from models.registry import Registry
+
+    return Registry(_registry_root(settings))
 
 
 def policies_of(settings: Settings) -> "PolicyStore":
-    """Return the live policies of the registry."""
+    """Return the live policies of the registry; errors as `registry_of`."""
     from models.policy_store import PolicyStore
 
-    return PolicyStore(Path(settings.model.registry))
+    return PolicyStore(_registry_root(settings))
+
+
+def _registry_root(settings: Settings) -> "Path | Store":
+    from models.store import open_store
+
+    return registry_folder_of(settings) or open_store(settings.model.registry, Path(settings.model.cache))
+
+
+def registry_folder_of(settings: Settings) -> Path | None:
+    """Return the folder of the registry, None if it is in a store."""
+    registry = settings.model.registry
+    if registry.startswith(_FILE_SCHEME):
+        registry = registry.removeprefix(_FILE_SCHEME)
+    return None if "://" in registry else Path(registry)
+
+
+def registry_desk_of(settings: Settings) -> Path:
+    """Return the local folder of what concerns this machine's work on the registry, such as whose turn it is to retrain."""
+    return registry_folder_of(settings) or Path(settings.model.cache)
 
 
 def signing_key_of(settings: Settings) -> bytes:
@@ -108,7 +133,7 @@ def signing_key_of(settings: Settings) -> bytes:
     model = settings.model
     if model.verify_key and not model.signing_key:
         raise ConfigError("this installation verifies models and signs none: model.verify_key is set and model.signing_key is not")
-    key = signing_key(model.signing_key, Path(model.registry))
+    key = signing_key(model.signing_key, registry_folder_of(settings))
     if model.verify_key:
         try:
             verify(b"", sign(b"", key), verifying_key_of(settings))
@@ -123,7 +148,7 @@ def verifying_key_of(settings: Settings) -> bytes:
     """Return the key that verifies bundles and policies: the public key of the settings, else the one that signs."""
     from models.signature import verifying_key
 
-    return verifying_key(settings.model.verify_key, settings.model.signing_key, Path(settings.model.registry))
+    return verifying_key(settings.model.verify_key, settings.model.signing_key, registry_folder_of(settings))
 
 
 def load_champion(settings: Settings) -> "Scorer":
@@ -132,15 +157,16 @@ def load_champion(settings: Settings) -> "Scorer":
     Raises:
         ConfigError: There is none, or it was trained on other features; the sentence says how to train one.
         BundleRejected: It is unsigned, altered or too new.
+        StoreUnavailable: The registry's store cannot be used now.
     """
     from models.bundle import load_bundle
 
+    registry = registry_of(settings)
     try:
-        bundle = registry_of(settings).resolve("champion")
+        bundle = registry.resolve("champion")
     except NoChampion as error:
         raise ConfigError(
-            f"no champion in the registry {settings.model.registry}: train a model with `weir train HISTORY`; "
-            "the first one becomes the champion"
+            f"no champion in the registry {registry}: train a model with `weir train HISTORY`; the first one becomes the champion"
         ) from error
     try:
         return load_bundle(bundle, verifying_key_of(settings), fingerprint(settings.features.definition()))

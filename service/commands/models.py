@@ -49,7 +49,7 @@ def list_models(context: click.Context, *, as_json: bool) -> None:
     for broken in sorted(set(registry.names()) - {entry.reference for entry in entries}):
         click.echo(f"{broken} cannot be read: weir models verify {broken}", err=True)
     if not entries:
-        click.echo(f"the registry {settings.model.registry} is empty; train a model: weir train HISTORY")
+        click.echo(f"the registry {registry} is empty; train a model: weir train HISTORY")
         return
     click.echo(f"{'model':<32}{'alias':<20}{'registered':<22}{'trained as of':<22}{'avg. precision (slice)':>22}")
     for entry in entries:

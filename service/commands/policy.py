@@ -9,7 +9,7 @@ from service.authorship import authored
 
 if TYPE_CHECKING:
     from models.policy import LivePolicy, Policy
-    from models.registry import FileRegistry
+    from models.registry import Registry
 
 
 @click.group(name="policy")
@@ -99,7 +99,7 @@ def set_policy(
         click.echo(f"the policy {version or 'of each model'} is in force; running workers take it at their next look")
 
 
-def _echo_live(live: "LivePolicy", registry: "FileRegistry") -> None:
+def _echo_live(live: "LivePolicy", registry: "Registry") -> None:
     from service.registry_words import event_sentence
     from service.times import format_time
 

@@ -39,6 +39,7 @@ def command(
     from service.progress import stage_progress
     from service.retraining import retrain
     from service.retraining_schedule import repeat
+    from service.wiring import registry_desk_of
 
     settings = settings_of(context).settings
     folder = archive or Path(settings.archive.directory)
@@ -52,7 +53,7 @@ def command(
         _tell(found, as_json=as_json, is_one_of_many=False)
         context.exit(1 if found.outcome == "refused" else 0)
     repeat(
-        lambda: attempt(why or "on schedule"), every_ms, Path(settings.model.registry),
+        lambda: attempt(why or "on schedule"), every_ms, registry_desk_of(settings),
         tell=lambda found: _tell(found, as_json=as_json, is_one_of_many=True),
     )  # fmt: skip
 

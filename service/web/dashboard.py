@@ -47,7 +47,7 @@ from service.web.steering import sources_of
 from service.web.together import TogetherView
 from service.web.watch import DriftWatch
 from service.webhook import Webhook
-from service.wiring import kafka_connection, rates_of, redis_client, registry_of, verifying_key_of
+from service.wiring import kafka_connection, rates_of, redis_client, registry_desk_of, registry_of, verifying_key_of
 
 _TICK_S: Final = 1.0
 _DRIFT_S: Final = 2.0
@@ -88,14 +88,14 @@ class Dashboard:
         self._shelf = Shelf(registry, verifying_key_of(settings))
         self._policies = known_policies(settings)
         self._steward = RolloutSteward(sources_of(settings, self._shelf, self._policies))
-        self._models = ModelViews(registry, self._shelf, self._policies, settings.model.registry)
+        self._models = ModelViews(registry, self._shelf, self._policies, str(registry))
         self._quality_log = QualityLog(archive, directory, rates=rates_of(settings))
         self._quality = QualityView(self._quality_log, archive, currency)
         self._training = CandidateTraining(
             config=config,
             archive=archive,
             log=directory / "training.log",
-            registry=Path(settings.model.registry),
+            registry=registry_desk_of(settings),
             tell=self._tell_retrained,
         )
         webhook = settings.monitoring.webhook_url

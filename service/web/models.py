@@ -7,7 +7,7 @@ from typing import Final
 from domain.errors import ModelError, WeirError
 from features.spec import FEATURES
 from models.gate import read_verdict
-from models.registry import Entry, FileRegistry
+from models.registry import Entry, Registry
 from models.registry_history import CHAMPION, Event
 from monitoring.explanation import Threshold
 from service.gate_words import verdict_markdown
@@ -23,16 +23,16 @@ _MEANING: Final = {feature.name: feature.meaning for feature in FEATURES}
 
 
 class ModelViews:
-    """Reads the registry's folder; its methods take time: call them from a thread."""
+    """Reads the registry; its methods take time: call them from a thread."""
 
-    def __init__(self, registry: FileRegistry, shelf: Shelf, policies: Policies, where: str) -> None:
+    def __init__(self, registry: Registry, shelf: Shelf, policies: Policies, where: str) -> None:
         """Prepare.
 
         Args:
             registry: Of the installation.
             shelf: For what a model's features are worth.
             policies: For the thresholds in force.
-            where: The registry's folder, as people know it.
+            where: The registry, as people know it.
         """
         self._registry = registry
         self._shelf = shelf
@@ -69,7 +69,8 @@ class ModelViews:
         champion = self.champion()
         foreign = sorted(set(n_workers) - {entry.reference for entry in entries})
         state, sentence = _judged(champion, n_workers, foreign)
-        trials = trials_of(self._registry, (entry.reference for entry in entries), trouble)[:_MOST_TRIALS]
+        tried = {event.rollout.model for event in events if event.rollout is not None}
+        trials = trials_of(self._registry, (entry.reference for entry in entries if entry.reference in tried), trouble)[:_MOST_TRIALS]
         sentence += _on_trial(trials)
         if trouble and state == "well":
             state, sentence = "attention", f"{sentence} It needs somebody: {trouble.rstrip('.')}."

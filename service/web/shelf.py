@@ -6,7 +6,7 @@ from typing import NamedTuple
 from domain.errors import BundleRejected, ModelError, WeirError
 from models.gain import gain_shares
 from models.manifest import Manifest
-from models.registry import FileRegistry
+from models.registry import Registry
 from monitoring.profile import Profile
 
 
@@ -24,7 +24,7 @@ class Shelved(NamedTuple):
 class Shelf:
     """Models by reference, each read once. Its methods take time: call them from a thread."""
 
-    def __init__(self, registry: FileRegistry, key: bytes) -> None:
+    def __init__(self, registry: Registry, key: bytes) -> None:
         self._registry = registry
         self._key = key
         self._known: dict[str, Shelved | WeirError] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from domain.errors import ModelError
-from models.registry import FileRegistry
+from models.registry import Registry
 from monitoring.rollout import COMPARED_DAYS, evidence_of
 from monitoring.rollout_windows import found_harm
 from monitoring.sequential import ENOUGH
@@ -11,7 +11,7 @@ from service.rollout_record import TrialRecord, read_trials
 from service.web.answers import EvidencePoint, TrialAnswer
 
 
-def trials_of(registry: FileRegistry, models: Iterable[str], trouble: str) -> list[TrialAnswer]:
+def trials_of(registry: Registry, models: Iterable[str], trouble: str) -> list[TrialAnswer]:
     """Return the trials of some models, newest first.
 
     Args:

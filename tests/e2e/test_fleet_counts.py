@@ -13,7 +13,7 @@ from domain.decision import Score
 from features.feature_row import decode_row
 from features.redis_wire import SingleWire
 from models.bundle import PROFILE
-from models.registry import FileRegistry
+from models.registry import Registry
 from monitoring.packed import HOUR_MS, MINUTE_MS, Counts, unpack
 from monitoring.profile import Profile, count
 from service.redis_fleet import FleetStorage
@@ -50,7 +50,7 @@ def counted(installation: Installation) -> dict[str, Counts]:
 
 def defined(installation: Installation) -> dict[str, Counts]:
     """Return the same, from the topics and the profile's own definition."""
-    registry = FileRegistry(Path(installation.settings.model.registry))
+    registry = Registry(Path(installation.settings.model.registry))
     profile = Profile.decode((registry.resolve("champion") / PROFILE).read_bytes())
     scores = [msgspec.json.decode(record.value, type=Score) for record in installation.records("scores.v1")]
     first = {score.source: score for score in scores if "duplicate" not in score.flags}

@@ -12,7 +12,7 @@ from features.history import normalised
 from models.folds import Plan
 from models.gate import Check, Verdict, read_verdict
 from models.options import DAY_MS
-from models.registry import FileRegistry
+from models.registry import Registry
 from service.cli import weir
 from service.gating import judge
 from service.model_training import train_and_register
@@ -51,10 +51,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def registry(settings, history) -> FileRegistry:
+def registry(settings, history) -> Registry:
     """With a champion that does not look at the country."""
     train_and_register(history, settings, options=FAIR, to_ms=TRAINED_MS - 10 * DAY_MS)
-    return FileRegistry(Path(settings.model.registry))
+    return Registry(Path(settings.model.registry))
 
 
 def judged(history: pl.DataFrame, settings: Settings, reference: str, plan: Plan = PLAN) -> tuple[Verdict, dict[str, Check]]:

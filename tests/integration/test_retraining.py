@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from features.history import normalised
 from models.gate import read_verdict
 from models.options import DAY_MS
-from models.registry import FileRegistry
+from models.registry import Registry
 from service.cli import weir
 from service.history_records import HistoryRecords
 from service.model_training import train_and_register
@@ -72,8 +72,8 @@ def run(folder: Path, history: pl.DataFrame, champion: str):
 
 
 @pytest.fixture
-def registry(folder: Path) -> FileRegistry:
-    return FileRegistry(folder / "registry")
+def registry(folder: Path) -> Registry:
+    return Registry(folder / "registry")
 
 
 def test_a_worse_candidate_is_registered_with_its_verdict_and_not_tried(run, registry, champion, tmp_path):

@@ -8,7 +8,8 @@ from click.testing import CliRunner, Result
 
 from models.bundle import write_bundle
 from models.manifest import Manifest
-from models.registry import FileRegistry
+from models.registry import Registry
+from models.store import Store
 from service.cli import weir
 from tests.unit.models_synthetic import trained
 
@@ -34,15 +35,16 @@ class Clock:
 
 
 class Installation:
-    """A registry in a folder, and the command line that works on it."""
+    """A registry in a folder (or in a store), and the command line that works on it."""
 
-    def __init__(self, folder: Path, key: bytes = KEY) -> None:
+    def __init__(self, folder: Path, key: bytes = KEY, root: Path | Store | None = None) -> None:
         self.folder = folder
         self.key = key
-        self.root = folder / "registry"
-        self.registry = FileRegistry(self.root)
+        self.root = root or folder / "registry"
+        self.registry = Registry(self.root)
         self.environment = {
             "WEIR_MODEL_REGISTRY": str(self.root), "WEIR_MODEL_SIGNING_KEY": key.decode(), "WEIR_EMBEDDED_DIRECTORY": str(folder),
+            "WEIR_MODEL_CACHE": str(folder / "cache"),
         }  # fmt: skip
 
     def add(self, name: str, **changes: object) -> str:

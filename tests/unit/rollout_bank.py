@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from features.archive_files import is_archive
-from models.registry import FileRegistry
+from models.registry import Registry
 from monitoring.fleet import WorkerState
 from service.rollout_record import TrialRecord, read_trials
 from service.rollout_steward import RolloutSteward, Sources
@@ -32,7 +32,7 @@ class TrialBank:
         self.installation = Installation(folder)
         self.champion = self.installation.add("weir")
         self.challenger = self.installation.add("challenger")
-        self.registry = FileRegistry(self.installation.root, clock_ms=lambda: START_MS - HOUR_MS)  # trials begin before the first day
+        self.registry = Registry(self.installation.root, clock_ms=lambda: START_MS - HOUR_MS)  # trials begin before the first day
         self.archive = make_archive(folder / "archive") if has_archive else folder / "archive"
         self._next: dict[str, int] = {}
         self._n = 0

@@ -16,7 +16,7 @@ from domain.errors import BundleRejected, FeatureSpecMismatch, ModelError, Polic
 from features.spec import FeatureSettings, fingerprint
 from models.bundle import CARD, FILES, MEMBERS, load_bundle
 from models.manifest import FORMAT, MANIFEST, SIGNATURE, version_of
-from models.registry import FileRegistry
+from models.registry import Registry
 from models.signature import sign
 from tests.unit.registry_samples import KEY, Installation, bundle_of
 
@@ -266,6 +266,6 @@ def test_the_champion_answers_as_before_after_all_of_it(installation: Installati
     for model in (installation.add("evil", spec="0" * 16), "nothing"):
         refusal(installation, "models", "promote", model)
 
-    again = load_bundle(FileRegistry(installation.root).resolve("champion"), KEY, SPEC)
+    again = load_bundle(Registry(installation.root).resolve("champion"), KEY, SPEC)
 
     assert (again.score(again.golden_vectors, tier=Tier.FULL) == before).all()

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from models import gate_checks
+from models.documents import Folder
 from models.gate import Check, Verdict, read_verdict, write_verdict
 from models.gate_evidence import Evidence, Opinion, is_trainable, later_fold
 from models.judged import Judged
@@ -177,10 +178,10 @@ def test_one_refusal_refuses_and_what_is_not_assessed_does_not(tmp_path):
     assert Verdict.of("m@1", "c@1", [good, unknown], made_ms=0, history="h").outcome == "passed"
     verdict = Verdict.of("m@1", "c@1", [good, unknown, bad], made_ms=0, history="h")
     assert verdict.sentence == "the gate refuses m@1: refused: refused"
-    write_verdict(tmp_path / "beside", verdict)
-    assert read_verdict(tmp_path / "beside") == verdict
+    write_verdict(Folder(tmp_path / "beside"), verdict)
+    assert read_verdict(Folder(tmp_path / "beside")) == verdict
     assert [path.name for path in (tmp_path / "beside").iterdir()] == ["verdict.json"]
-    assert read_verdict(tmp_path) is None
+    assert read_verdict(Folder(tmp_path)) is None
 
 
 def test_later_days_are_those_that_no_bundle_has_learnt_from_and_that_have_matured():

@@ -90,7 +90,7 @@ def test_show_prints_the_verdict(installation: Installation):
 def test_a_verdict_that_cannot_be_read_promotes_nothing(installation: Installation):
     one, two = installation.add("one"), installation.add("two")
     verdict(installation, two, "passed", one)
-    (installation.registry.beside(two) / VERDICT).write_text("{")
+    installation.registry.beside(two).write(VERDICT, b"{")
 
     assert "let the gate judge again" in str(installation.run("models", "promote", two).exception)
     assert installation.registry.state().champion == one

@@ -6,20 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from domain.decision import Tier
-from domain.errors import ConfigError, Unavailable
+from domain.errors import ConfigError, StoreUnavailable, Unavailable
 from domain.model_event import ModelEvent
 from features.spec import FeatureSettings, fingerprint
 from models.bundle import BOOSTER, FULL, load_bundle
 from models.policy import LivePolicy, Thresholds
 from models.policy_store import PolicyStore
+from models.registry import Registry
 from models.rules import ListRule, Rules
+from models.store import Store
 from service.lineup_loading import LineupLoader
 from service.model_watch import ModelWatch
 from stream.lineup import Lineup, model_of
 from stream.publisher import DeliveryFailed
 from tests.unit.models_synthetic import vectors_of
+from tests.unit.registry_places import ExclusiveFiles, place_of
 from tests.unit.registry_samples import KEY, Installation
 
 SPEC = fingerprint(FeatureSettings())
@@ -30,8 +34,8 @@ PATIENCE_S = 30.0
 class Site:
     """A registry with a champion, and a worker's watch on it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.at = Installation(folder)
+    def __init__(self, folder: Path, root: Store | None = None) -> None:
+        self.at = Installation(folder, root=root)
         self.registry = self.at.registry
         self.first = self.at.add("first")
         self.policies = PolicyStore(self.at.root)
@@ -256,3 +260,57 @@ def test_what_serves_from_the_first_chunk_on_is_what_the_registry_says(site):
 
     assert (model_of(lineup.champion), model_of(lineup.challenger), lineup.mode, lineup.percent) == (site.first, second, "canary", 7.0)
     assert lineup.champion.rules == STRICT.rules
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> tuple[Site, ExclusiveFiles, Registry]:
+    """A worker's registry in a store, the files it is reached by, and the registry as another machine reaches it."""
+    root = place_of("exclusive", tmp_path)
+    return Site(tmp_path, root), root._system, Registry(place_of("exclusive", tmp_path))
+
+
+def test_while_the_store_is_away_the_model_goes_on_and_then_what_changed_is_followed(away):
+    site, files, elsewhere = away
+    second = site.at.add("second")
+    n_before = 0
+
+    def leave() -> None:
+        nonlocal n_before
+        files.n_answered, n_before = 0, files.n_requests
+
+    with structlog.testing.capture_logs() as logs:
+        watch = site.play(
+            (leave, lambda _: files.n_requests > n_before + 3),
+            (lambda: elsewhere.promote(second), lambda watch: files.n_requests > n_before + 9 and watch.model == site.first),
+            (lambda: setattr(files, "n_answered", None), champion_is(second)),
+            (lambda: None, lambda _: len(site.told) == 1),
+        )
+
+    assert (watch.n_swaps, watch.n_refused) == (1, 0)
+    assert [line["event"] for line in logs if line["event"].startswith("registry")] == ["registry_not_followed", "registry_followed_again"]
+    assert next(line["reason"] for line in logs if "reason" in line).endswith("cannot be used now: no route to the store")
+
+
+def test_whichever_answer_of_the_store_is_missing_no_model_and_no_policy_is_refused(away, tmp_path):
+    site, files, elsewhere = away
+    second, third = site.at.add("second"), site.at.add("third")
+    champion = load_bundle(site.registry.resolve("champion"), KEY, SPEC)
+    loader = LineupLoader(site.registry, site.policies, KEY, SPEC, chunk_size=10)
+    lineup = loader.first(champion).lineup
+    elsewhere.promote(second)
+    elsewhere.shadow(third)
+    elsewhere.set_policy(PolicyStore(place_of("exclusive", tmp_path)).write(STRICT, KEY))
+
+    n_put_off = 0
+    for n_answered in range(200):
+        files.n_answered = n_answered
+        try:
+            loaded = loader.follow(lineup)
+            break
+        except StoreUnavailable:
+            n_put_off += 1
+
+    assert n_put_off > 12
+    assert loaded.refusals == []
+    assert [model_of(loaded.lineup.champion), model_of(loaded.lineup.challenger)] == [second, third]
+    assert loaded.lineup.champion.rules

@@ -9,8 +9,9 @@ import pytest
 
 from domain.errors import BundleRejected, ModelError, NoChampion
 from models.bundle import write_bundle
-from models.registry import FileRegistry
+from models.registry import Registry
 from tests.unit.models_synthetic import trained
+from tests.unit.registry_places import PLACES, SHARED, place_of
 
 
 def bundle(folder: Path, name: str = "weir") -> Path:
@@ -19,17 +20,17 @@ def bundle(folder: Path, name: str = "weir") -> Path:
     return folder
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> FileRegistry:
-    return FileRegistry(tmp_path / "registry", clock_ms=lambda: 5)
+@pytest.fixture(params=PLACES)
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
+    return Registry(place_of(request.param, tmp_path), clock_ms=lambda: 5)
 
 
-def test_an_empty_registry_has_no_champion(registry: FileRegistry):
+def test_an_empty_registry_has_no_champion(registry: Registry):
     with pytest.raises(NoChampion, match="weir train HISTORY"):
         registry.resolve("champion")
 
 
-def test_the_first_model_becomes_champion_and_the_second_waits(registry: FileRegistry, tmp_path: Path):
+def test_the_first_model_becomes_champion_and_the_second_waits(registry: Registry, tmp_path: Path):
     first = registry.register(bundle(tmp_path / "a"))
     second = registry.register(bundle(tmp_path / "b", "other"))
 
@@ -37,7 +38,7 @@ def test_the_first_model_becomes_champion_and_the_second_waits(registry: FileReg
     assert [(entry.reference, entry.aliases) for entry in registry.entries()] == [(first, ("champion",)), (second, ())]
 
 
-def test_promotion_keeps_the_old_champion_as_previous_and_can_be_undone(registry: FileRegistry, tmp_path: Path):
+def test_promotion_keeps_the_old_champion_as_previous_and_can_be_undone(registry: Registry, tmp_path: Path):
     first = registry.register(bundle(tmp_path / "a"))
     second = registry.register(bundle(tmp_path / "b", "other"))
 
@@ -54,13 +55,13 @@ def test_promotion_keeps_the_old_champion_as_previous_and_can_be_undone(registry
     ]
 
 
-def test_the_same_bundle_is_registered_once(registry: FileRegistry, tmp_path: Path):
+def test_the_same_bundle_is_registered_once(registry: Registry, tmp_path: Path):
     assert registry.register(bundle(tmp_path / "a")) == registry.register(bundle(tmp_path / "b"))
 
     assert len(registry.entries()) == len(registry.history()) == 1
 
 
-def test_a_promotion_that_saw_another_champion_is_refused(registry: FileRegistry, tmp_path: Path):
+def test_a_promotion_that_saw_another_champion_is_refused(registry: Registry, tmp_path: Path):
     first = registry.register(bundle(tmp_path / "a"))
     second = registry.register(bundle(tmp_path / "b", "other"))
     seen = registry.state()
@@ -70,21 +71,22 @@ def test_a_promotion_that_saw_another_champion_is_refused(registry: FileRegistry
         registry.promote(first, expected=seen)
 
 
-def test_a_model_is_found_by_the_beginning_of_its_version(registry: FileRegistry, tmp_path: Path):
+def test_a_model_is_found_by_the_beginning_of_its_version(registry: Registry, tmp_path: Path):
     reference = registry.register(bundle(tmp_path / "a"))
 
     assert registry.reference(reference.partition("@")[2][:5]) == reference
 
 
 @pytest.mark.parametrize("unknown", ["nothing@000000000000", "", "previous", "../../etc"])
-def test_an_unknown_model_is_refused(registry: FileRegistry, tmp_path: Path, unknown: str):
+def test_an_unknown_model_is_refused(registry: Registry, tmp_path: Path, unknown: str):
     registry.register(bundle(tmp_path / "a"))
 
     with pytest.raises(ModelError, match="weir models list"):
         registry.resolve(unknown)
 
 
-def test_a_line_cut_short_by_a_crash_changes_nothing_and_the_next_one_is_whole(registry: FileRegistry, tmp_path: Path):
+def test_a_line_cut_short_by_a_crash_changes_nothing_and_the_next_one_is_whole(tmp_path: Path):
+    registry = Registry(tmp_path / "registry")
     first = registry.register(bundle(tmp_path / "a"))
     second = registry.register(bundle(tmp_path / "b", "other"))
     history = tmp_path / "registry" / "history.jsonl"
@@ -97,21 +99,23 @@ def test_a_line_cut_short_by_a_crash_changes_nothing_and_the_next_one_is_whole(r
     assert len(registry.history()) == 3
 
 
-def test_a_folder_without_a_manifest_is_not_a_bundle(registry: FileRegistry, tmp_path: Path):
+def test_a_folder_without_a_manifest_is_not_a_bundle(registry: Registry, tmp_path: Path):
     with pytest.raises(BundleRejected, match=r"manifest\.json"):
         registry.register(tmp_path)
 
 
-def test_promotions_at_the_same_time_are_all_in_the_history(registry: FileRegistry, tmp_path: Path):
+@pytest.mark.parametrize("kind", SHARED)
+def test_promotions_at_the_same_time_are_all_in_the_history(kind: str, tmp_path: Path):
+    registry = Registry(place_of(kind, tmp_path))
     first = registry.register(bundle(tmp_path / "a"))
     second = registry.register(bundle(tmp_path / "b", "other"))
     program = (
-        "import sys; from pathlib import Path; from models.registry import FileRegistry\n"
-        "registry = FileRegistry(Path(sys.argv[1]))\n"
-        "for _ in range(20): registry.promote(sys.argv[2]); registry.promote(sys.argv[3])"
+        "import sys; from pathlib import Path; from models.registry import Registry\n"
+        "from tests.unit.registry_places import place_of\n"
+        "registry = Registry(place_of(sys.argv[1], Path(sys.argv[2])))\n"
+        "for _ in range(20): registry.promote(sys.argv[3]); registry.promote(sys.argv[4])"
     )
-    root = str(tmp_path / "registry")
-    running = [subprocess.Popen([sys.executable, "-c", program, root, *pair]) for pair in ((first, second), (second, first))]
+    running = [subprocess.Popen([sys.executable, "-c", program, kind, str(tmp_path), *pair]) for pair in ((first, second), (second, first))]
 
     assert [process.wait(60) for process in running] == [0, 0]
     champions = [event.aliases["champion"] for event in registry.history()[2:]]

@@ -7,18 +7,18 @@ import pytest
 from domain.decision import Tier
 from models.policy import LivePolicy, Thresholds, effective
 from models.policy_store import PolicyStore
-from models.registry import FileRegistry
+from models.registry import Registry
 from service.policies import Policies
 from tests.unit.models_synthetic import trained
 from tests.unit.web_scenes import KEY, registry_of
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> tuple[FileRegistry, str]:
+def scene(tmp_path: Path) -> tuple[Registry, str]:
     return registry_of(tmp_path)
 
 
-def set_live(folder: Path, registry: FileRegistry, review: float, model: str) -> LivePolicy:
+def set_live(folder: Path, registry: Registry, review: float, model: str) -> LivePolicy:
     live = LivePolicy({Tier.FULL: Thresholds(review, 0.99)}, model)
     registry.set_policy(PolicyStore(folder / "registry").write(live, KEY), model=model)
     return live

@@ -16,7 +16,7 @@ from service.settings import environment_name, names
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ["demo", "test", "setup", "fmt", "lint", "types", "arch", "unit", "integration", "e2e", "bench", "docs"]
-TARGETS += ["parity", "mlflow", "tracking", "crash-matrix", "long-outage", "up", "down", "clean", "help"]
+TARGETS += ["parity", "mlflow", "tracking", "stores", "crash-matrix", "long-outage", "up", "down", "clean", "help"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -113,7 +113,7 @@ def test_every_night_the_long_checks_run():
     workflow = yaml.load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(), yaml.BaseLoader)
     checks = {check for job in workflow["jobs"].values() for check in job["strategy"]["matrix"]["check"]}
 
-    assert checks == {"parity", "mlflow", "tracking", "crash-matrix", "long-outage"}
+    assert checks == {"parity", "mlflow", "tracking", "stores", "crash-matrix", "long-outage"}
     assert checks <= set(TARGETS)
     assert all(job["steps"][-1]["run"] == "make ${{ matrix.check }}" for job in workflow["jobs"].values())
 

@@ -10,7 +10,7 @@ from domain.decision import Tier
 from models.gate import Check, Verdict, write_verdict
 from models.policy import LivePolicy, Thresholds
 from models.policy_store import PolicyStore
-from models.registry import FileRegistry
+from models.registry import Registry
 from service.policies import known_policies
 from service.rollout_words import trial_lines
 from service.web.steering import sources_of
@@ -87,7 +87,7 @@ def test_a_trial_that_was_not_judged_yet_is_told_in_two_lines_and_what_waits(ban
 def test_the_steward_hears_of_the_gate(tmp_path: Path) -> None:
     shelf, champion = shelf_of(tmp_path)
     settings = settings_of(tmp_path)
-    registry = FileRegistry(tmp_path / "registry")
+    registry = Registry(tmp_path / "registry")
     other = registry.register(bundle_of(tmp_path / "other", "other", key=KEY))
     sources = sources_of(settings, shelf, known_policies(settings))
     before = sources.objection(registry.state(), other)
@@ -102,7 +102,7 @@ def test_the_steward_takes_threshold_and_maturity_that_are_in_force(tmp_path: Pa
     shelf, champion = shelf_of(tmp_path)
     usual = settings_of(tmp_path)
     patient = settings_of(tmp_path, WEIR_MODEL_TRIAL_MATURITY_DAYS="45")
-    registry, default = FileRegistry(tmp_path / "registry"), shelf.get(champion).manifest.policy
+    registry, default = Registry(tmp_path / "registry"), shelf.get(champion).manifest.policy
     before = sources_of(usual, shelf, known_policies(usual))
     live = LivePolicy({Tier.FULL: Thresholds(0.123, 0.9)}, champion)
     registry.set_policy(PolicyStore(tmp_path / "registry").write(live, KEY), model=champion)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from models.bundle import write_bundle
-from models.registry import FileRegistry
+from models.registry import Registry
 from monitoring.fleet import WorkerState
 from monitoring.packed import Counts
 from monitoring.profile import Profile
@@ -28,10 +28,10 @@ def state(**changes: object) -> WorkerState:
     return msgspec.structs.replace(STATE, **changes)
 
 
-def registry_of(folder: Path) -> tuple[FileRegistry, str]:
+def registry_of(folder: Path) -> tuple[Registry, str]:
     """A registry whose champion is a small model, and the champion's name."""
     write_bundle(folder / "bundle", trained().manifest, trained().files, KEY)
-    registry = FileRegistry(folder / "registry", clock_ms=lambda: NOW_MS)
+    registry = Registry(folder / "registry", clock_ms=lambda: NOW_MS)
     return registry, registry.register(folder / "bundle")
 
 
