@@ -23,10 +23,11 @@ from service.policies import known_policies
 from service.quality_log import QualityLog
 from service.report_alerts import AlertStatistics, alert_statistics, lost_sentences
 from service.settings import Settings
-from service.web.answers import DriftAnswer, Incident, ModelAnswer, ModelsAnswer, ModelSpan
 from service.web.drift import DriftView
+from service.web.drift_answers import DriftAnswer, Incident, ModelSpan
 from service.web.evaluation import ModelDrift
 from service.web.hours import FILE, HourLog
+from service.web.model_answers import ModelAnswer, ModelsAnswer
 from service.web.models import ModelViews
 from service.web.shelf import Shelf
 from service.wiring import rates_of, registry_of, verifying_key_of

@@ -3,7 +3,7 @@
 from monitoring.figures import count, date, index, moment, share
 from service.report import Report
 from service.report_html import Child, Markup, element, table
-from service.web.answers import ModelAnswer, ModelEvent
+from service.web.model_answers import ModelAnswer, ModelEvent
 
 
 def models_section(report: Report) -> Markup:

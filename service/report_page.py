@@ -9,7 +9,8 @@ from service.report import DriftPart, QualityPart, Report
 from service.report_html import Child, Markup, element, joined, table
 from service.report_models import models_section
 from service.report_svg import Bar, Point, bars, lines, spark
-from service.web.answers import DriftRow, Incident, State
+from service.web.answers import State
+from service.web.drift_answers import DriftRow, Incident
 
 _MOST_QUIET: Final = 20
 _WORDS: Final[dict[State, str]] = {"alarm": "alarm", "attention": "attention", "well": "well", "empty": "not judged"}

@@ -15,7 +15,7 @@ from domain.control_event import ControlEvent
 from domain.errors import WeirError
 from domain.retraining_event import RetrainingEvent
 from service.sending import Sender
-from service.web.answers import Incident
+from service.web.drift_answers import Incident
 from service.webhook import Webhook
 from stream.connection import KafkaConnection
 from stream.topics import CONTROL

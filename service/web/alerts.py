@@ -13,7 +13,8 @@ from domain.decision import Alert
 from domain.errors import ConfigError, Unavailable
 from service.alert_text import money
 from service.tailing import Tail
-from service.web.answers import AlertAnswer, AlertReason, Notice
+from service.web.answers import Notice
+from service.web.live_answers import AlertAnswer, AlertReason
 from stream.connection import KafkaConnection
 from stream.records import Record
 from stream.topics import ALERTS

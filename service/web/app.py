@@ -18,19 +18,14 @@ from domain.errors import ModelError, WeirError
 from monitoring.drift_windows import Window
 from monitoring.explanation import Explanation
 from service.web import openapi
-from service.web.answers import (
-    DriftAnswer,
-    DriftFeatureAnswer,
-    LiveAnswer,
-    ModelAnswer,
-    ModelsAnswer,
-    Problem,
-    QualityAnswer,
-    StatusAnswer,
-)
+from service.web.answers import Problem, StatusAnswer
+from service.web.drift_answers import DriftAnswer, DriftFeatureAnswer
 from service.web.events import Events, TooManyBrowsers
 from service.web.guard import Guard
+from service.web.live_answers import LiveAnswer
+from service.web.model_answers import ModelAnswer, ModelsAnswer
 from service.web.pages import Pages
+from service.web.quality_answers import QualityAnswer
 
 API: Final = "/api/v1"
 _log = structlog.get_logger()

@@ -24,22 +24,16 @@ from service.settings import Settings
 from service.times import now_ms
 from service.web.alarms import Alarms, Listener, to_kafka, to_webhook, write_control
 from service.web.alerts import AlertTail, LastAlerts
-from service.web.answers import (
-    AlertAnswer,
-    DriftAnswer,
-    DriftFeatureAnswer,
-    LiveAnswer,
-    ModelAnswer,
-    ModelsAnswer,
-    Notice,
-    QualityAnswer,
-    StatusAnswer,
-)
+from service.web.answers import Notice, StatusAnswer
 from service.web.candidate import CandidateTraining
+from service.web.drift_answers import DriftAnswer, DriftFeatureAnswer
 from service.web.events import Events
 from service.web.live import Live
+from service.web.live_answers import AlertAnswer, LiveAnswer
+from service.web.model_answers import ModelAnswer, ModelsAnswer
 from service.web.models import ModelViews
 from service.web.quality import QualityView
+from service.web.quality_answers import QualityAnswer
 from service.web.rounds import every, pause, together
 from service.web.shelf import Shelf
 from service.web.status import status

@@ -13,17 +13,8 @@ from monitoring.drift_windows import WEEK_H, WINDOWS_H, Window, past_hours, tota
 from monitoring.figures import share
 from monitoring.packed import HOUR_MS, Counts
 from monitoring.profile import N_BINS, SCORE
-from service.web.answers import (
-    DriftAnswer,
-    DriftFeatureAnswer,
-    DriftPoint,
-    DriftRow,
-    Histogram,
-    Incident,
-    ModelSpan,
-    Notice,
-    State,
-)
+from service.web.answers import Notice, State
+from service.web.drift_answers import DriftAnswer, DriftFeatureAnswer, DriftPoint, DriftRow, Histogram, Incident, ModelSpan
 from service.web.evaluation import LastHour, ModelDrift, n_days
 from service.web.sparks import Course, course, known
 from service.web.states import rank, sorted_notices

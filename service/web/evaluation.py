@@ -15,7 +15,7 @@ from monitoring.drift_report import DriftReport, FeatureDrift
 from monitoring.drift_windows import past_hours, total
 from monitoring.incidents import IncidentEvent, Incidents, fold
 from monitoring.packed import HOUR_MS, MINUTE_MS, Counts
-from service.web.answers import Incident
+from service.web.drift_answers import Incident
 from service.web.hours import FILE, KEPT_H, HourLog
 from service.web.minutes import MINUTES, Minutes
 from service.web.shelf import Shelved

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from monitoring.fleet import WorkerState
-from service.web.answers import State, Worker
+from service.web.answers import State
+from service.web.live_answers import Worker
 from service.web.rates import Increase, Sample, WorkerRates
 
 SILENT_MS: Final = 10_000

@@ -8,8 +8,9 @@ import msgspec
 
 from monitoring.fleet import WorkerState
 from service.web.alerts import LastAlerts
-from service.web.answers import Decisions, Latency, LatencyPoint, LiveAnswer, LiveEvent, Notice, RatePoint, Worker
+from service.web.answers import Notice
 from service.web.fleet import Fleet
+from service.web.live_answers import Decisions, Latency, LatencyPoint, LiveAnswer, LiveEvent, RatePoint, Worker
 from service.web.rates import MINUTE_MS, per_minute, quantiles
 from service.web.states import sorted_notices, worst
 

@@ -13,7 +13,8 @@ from monitoring.explanation import Threshold
 from service.gate_words import verdict_markdown
 from service.policies import Policies
 from service.registry_words import what_happened
-from service.web.answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, State, TrialAnswer
+from service.web.answers import State
+from service.web.model_answers import Importance, ModelAnswer, ModelEvent, ModelRow, ModelsAnswer, TrialAnswer
 from service.web.shelf import Shelf
 from service.web.trials import trials_of
 

@@ -12,12 +12,16 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from monitoring.explanation import Explanation
-from service.web import answers
+from service.web.answers import Problem, StatusAnswer
+from service.web.drift_answers import DriftAnswer, DriftFeatureAnswer, Incident
+from service.web.live_answers import AlertAnswer, LiveAnswer, LiveEvent
+from service.web.model_answers import ModelAnswer, ModelsAnswer
+from service.web.quality_answers import QualityAnswer
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _ROOTS: Final = (
-    answers.StatusAnswer, answers.LiveAnswer, answers.LiveEvent, answers.AlertAnswer, answers.Incident, answers.DriftAnswer,
-    answers.DriftFeatureAnswer, answers.QualityAnswer, answers.ModelsAnswer, answers.ModelAnswer, answers.Problem, Explanation,
+    StatusAnswer, LiveAnswer, LiveEvent, AlertAnswer, Incident, DriftAnswer,
+    DriftFeatureAnswer, QualityAnswer, ModelsAnswer, ModelAnswer, Problem, Explanation,
 )  # fmt: skip
 
 
@@ -43,7 +47,7 @@ def generated() -> bytes:
 
 def _mend(operation: dict[str, Any]) -> None:
     """Describe errors as they are answered: a wrong parameter is a Problem like every other one."""
-    problem = {"application/json": {"schema": {"$ref": _REFERENCE.format(name=answers.Problem.__name__)}}}
+    problem = {"application/json": {"schema": {"$ref": _REFERENCE.format(name=Problem.__name__)}}}
     for status, response in operation["responses"].items():
         if status != "200":
             response["content"] = problem

@@ -5,7 +5,8 @@ from pathlib import Path
 from features.currency import exponent
 from monitoring.quality import QualityReport
 from service.quality_log import QualityLog
-from service.web.answers import QualityAnswer, State
+from service.web.answers import State
+from service.web.quality_answers import QualityAnswer
 
 _HOW = "start `weir archive`, which writes answers and labels into Parquet files; labels come with `weir label` or on labels.v1"
 

@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 
-from service.web.answers import DriftAnswer, LiveEvent, ModelsAnswer, Notice, QualityAnswer, State, StatusAnswer
+from service.web.answers import Notice, State, StatusAnswer
+from service.web.drift_answers import DriftAnswer
+from service.web.live_answers import LiveEvent
+from service.web.model_answers import ModelsAnswer
+from service.web.quality_answers import QualityAnswer
 from service.web.states import rank, sorted_notices, worst
 
 

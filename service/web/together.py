@@ -15,7 +15,8 @@ from monitoring.drift_windows import PAST_WEEKS, WEEK_H
 from monitoring.packed import HOUR_MS
 from monitoring.together import LEAST_ROWS, Together, compare
 from service.vector_sample import sample_vectors
-from service.web.answers import State, TogetherAnswer
+from service.web.answers import State
+from service.web.drift_answers import TogetherAnswer
 
 MOST_ROWS: Final = 3_000
 """Of each day: the AUC is certain to 0.015 then, and the comparison takes seconds of one core."""

@@ -8,7 +8,7 @@ from monitoring.rollout import COMPARED_DAYS, evidence_of
 from monitoring.rollout_windows import found_harm
 from monitoring.sequential import ENOUGH
 from service.rollout_record import TrialRecord, read_trials
-from service.web.answers import EvidencePoint, TrialAnswer
+from service.web.model_answers import EvidencePoint, TrialAnswer
 
 
 def trials_of(registry: Registry, models: Iterable[str], trouble: str) -> list[TrialAnswer]:

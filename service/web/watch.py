@@ -14,9 +14,10 @@ from monitoring.drift_windows import Window
 from monitoring.fleet import WorkerState
 from monitoring.packed import HOUR_MS, MINUTE_MS
 from service.redis_fleet import Counted, FleetStorage
-from service.web.answers import DriftAnswer, DriftFeatureAnswer, Incident, ModelSpan, Notice
+from service.web.answers import Notice
 from service.web.concept import newest_change
 from service.web.drift import DriftView
+from service.web.drift_answers import DriftAnswer, DriftFeatureAnswer, Incident, ModelSpan
 from service.web.evaluation import ModelDrift, newest_hour
 from service.web.hours import FILE, HourLog
 from service.web.minutes import over

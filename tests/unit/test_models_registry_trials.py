@@ -284,10 +284,11 @@ def _changer(place: str, folder: Path, number: int, models: tuple[str, ...]) -> 
 
 
 def _written(place: str, folder: Path) -> list[bytes]:
-    """The events as they lie on the disk."""
-    if place == "folder":
-        return (folder / "registry" / "history.jsonl").read_bytes().splitlines()
-    return [path.read_bytes() for path in sorted((folder / "store" / "history").iterdir())]
+    """The events as they lie there."""
+    root = place_of(place, folder)
+    if isinstance(root, Path):
+        return (root / "history.jsonl").read_bytes().splitlines()
+    return [root.read(f"history/{name}") for name in root.names("history")]
 
 
 def _check(state: State) -> None:

@@ -150,7 +150,7 @@ def test_writing_to_a_bucket_that_is_not_there_says_so(store: Store, files: Excl
         ("simplecache::s3://bucket/models", "a bucket"),
         ("s3://me:hunter2@bucket/models", r"me:\*\*\*@bucket"),
         ("s3://bucket/models?token=hunter2", "options"),
-        ("s3://bucket/models", r"pip install .* requirements/s3\.txt"),
+        *([] if "s3" in STORES else [("s3://bucket/models", r"pip install .* requirements/s3\.txt")]),
         ("gs://bucket/models", r"pip install .* requirements/gcs\.txt"),
         ("abfs://box@account.dfs.core.windows.net/models", r"pip install .* requirements/abfs\.txt"),
     ],

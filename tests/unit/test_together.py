@@ -8,7 +8,7 @@ from features.spec import FEATURES, N_FEATURES, FeatureSettings, fingerprint
 from monitoring.packed import HOUR_MS
 from monitoring.together import ErrorRatio, compare
 from service.vector_sample import sample_vectors
-from service.web.answers import TogetherAnswer
+from service.web.drift_answers import TogetherAnswer
 from service.web.together import TogetherView
 from tests.unit.archive_sample import START_MS, add_file, make_archive, record
 

@@ -11,8 +11,8 @@ from domain.errors import Unavailable
 from domain.retraining_event import RetrainingEvent
 from service.retraining_log import Retraining, RetrainingLog
 from service.web.alarms import Alarms, control_event
-from service.web.answers import Incident
 from service.web.candidate import DAY_MS, CandidateTraining
+from service.web.drift_answers import Incident
 from service.web.hours import HourLog
 from service.web.watch import DriftWatch
 from tests.unit.registry_samples import Installation

@@ -8,8 +8,8 @@ import pytest
 
 from domain.errors import ConfigError
 from monitoring.packed import HOUR_MS, pack
-from service.web.answers import DriftAnswer, DriftFeatureAnswer
 from service.web.drift import DriftView
+from service.web.drift_answers import DriftAnswer, DriftFeatureAnswer
 from service.web.evaluation import ModelDrift
 from service.web.hours import KEPT_H, HourLog
 from service.web.sparks import course
