@@ -204,5 +204,7 @@ class Store:
 
 def _reason(error: Exception) -> str:
     """Return the first line of what a library says."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     text = str(error).strip().partition("\n")[0][:200]
     return text or type(error).__name__
