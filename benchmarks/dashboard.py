@@ -25,7 +25,7 @@ from domain.decision import Alert, Tier
 from features.redis_wire import SingleWire
 from monitoring.drift_windows import WINDOWS_H
 from monitoring.fleet import WorkerState
-from monitoring.packed import HOUR_MS, Counts, pack
+from monitoring.packed import HOUR_MS, MINUTE_MS, Counts, pack
 from monitoring.profile import N_BINS, SCORE, Profile
 from service import embedded
 from service.demo import free_port, settings_toml
@@ -116,6 +116,7 @@ async def _fleet(settings: Settings) -> AsyncIterator[None]:
                 now = now_ms()
                 for worker in range(N_WORKERS):
                     name = f"{worker:08x}"
+                    await storage.put_minutes(name, model.reference, {now // MINUTE_MS: content}, now_ms=now)
                     await storage.put_hours(name, model.reference, {now // HOUR_MS: content}, now_ms=now)
                     await storage.put_state(_state(name, model.reference, now, began_ms, second))
                 for number in range(ALERTS_PER_S):
