@@ -34,7 +34,7 @@ class Minutes:
             del self._contents[minute]
 
     def last_hour(self, end: int, n_counted: Callable[[int], int]) -> Counts | None:
-        """Return the sum of `[end - 60, end)`; None if an hour that it touches was not counted by minute throughout.
+        """Return the sum of `[end - 60, end)`; None if an hour that it touches was not counted by minute throughout, or cannot be read.
 
         Args:
             end: Minute since the epoch.
@@ -45,7 +45,10 @@ class Minutes:
         if any(self._n_rows(hour) < n_counted(hour) for hour in touched):
             return None
         wanted = [content for minute in range(first, end) for content in self._contents.get(minute, {}).values()]
-        found = [counts for counts in map(unpack, wanted) if counts.bins.shape == self._shape]
+        try:
+            found = [counts for counts in map(unpack, wanted) if counts.bins.shape == self._shape]
+        except ValueError:  # of a worker of another version
+            return None
         if not found:
             return None
         bins = found[0].bins

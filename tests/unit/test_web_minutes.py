@@ -104,6 +104,14 @@ def test_counters_of_another_shape_are_left_out_and_old_minutes_forgotten():
     assert n_rows_of(b"short") == 0
 
 
+def test_minutes_of_a_worker_of_another_version_are_not_summed_and_nothing_fails():
+    minutes = Minutes(SHAPE)
+    minutes.put("a", {600: pack(small(5))})
+    minutes.put("b", {600: b"\x09" + pack(small(5))[1:]})
+
+    assert minutes.last_hour(601, lambda _hour: 0) is None
+
+
 def test_a_field_that_breaks_is_seen_within_the_hour_and_raises_no_incident_yet(drift):
     begin = END_H * 60
     put_by_minute(drift, range(begin, begin + 10))
