@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from monitoring.counters import Counters
 from monitoring.packed import Counts, pack
 from monitoring.profile import Profile
@@ -13,6 +15,8 @@ from stream.scored import Scored
 
 #: Counters packed in one turn of the event loop: transactions wait no longer than a millisecond for it.
 _PACKED_AT_ONCE: Final = 10
+#: Rows that are worth counting: small chunks wait for each other, at most until they are told.
+_COUNTED_AT_ONCE: Final = 256
 #: Minutes to be forgotten that are remembered through an outage; beyond it Redis forgets them by itself.
 _MOST_GONE: Final = 10_000
 
@@ -30,6 +34,9 @@ class ModelCounts:
         self._worker = worker
         self._model = model
         self._counters = Counters(profile, model)
+        self._waiting: list[Scored] = []
+        """Not counted yet."""
+        self._n_waiting = 0
         self._minutes: dict[int, bytes] = {}
         """Not told yet."""
         self._hours: dict[int, bytes] = {}
@@ -38,12 +45,16 @@ class ModelCounts:
         self._gone_hours: deque[int] = deque(maxlen=_MOST_GONE)
 
     def count(self, scored: Scored) -> None:
-        """Count the answers of a chunk."""
-        self._counters.count(scored.vectors, scored.probabilities, scored.time_ms, scored.outcomes)
+        """Count the answers of a chunk, small ones together with the next: a few rows take as long as many."""
+        self._waiting.append(scored)
+        self._n_waiting += len(scored.outcomes)
+        if self._n_waiting >= _COUNTED_AT_ONCE:
+            self._count_waiting()
 
     @property
     def n_uncounted(self) -> int:
         """Return the number of answers of hours that were closed already."""
+        self._count_waiting()
         return self._counters.n_uncounted
 
     async def tell(self, storage: FleetStorage, at_ms: int) -> None:
@@ -63,7 +74,17 @@ class ModelCounts:
             self._hours.clear()
             self._gone_hours.clear()
 
+    def _count_waiting(self) -> None:
+        waiting, self._waiting, self._n_waiting = self._waiting, [], 0
+        if len(waiting) == 1:
+            vectors, probabilities, time_ms, outcomes = waiting[0][:4]
+            self._counters.count(vectors, probabilities, time_ms, outcomes)
+        elif waiting:
+            vectors, probabilities, time_ms = (np.concatenate(column) for column in zip(*(each[:3] for each in waiting), strict=True))
+            self._counters.count(vectors, probabilities, time_ms, [outcome for each in waiting for outcome in each.outcomes])
+
     async def _take(self) -> None:
+        self._count_waiting()
         changes = self._counters.take()
         for gone, waiting, place in (
             (changes.gone_minutes, self._minutes, self._gone_minutes), (changes.gone_hours, self._hours, self._gone_hours),

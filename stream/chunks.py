@@ -73,6 +73,11 @@ class Flow:
         return not self._waiting and len(self._in_flight) < FETCH_BELOW
 
     @property
+    def has_new(self) -> bool:
+        """Whether a chunk waits whose processing has not begun."""
+        return bool(self._waiting) or not all(chunk.is_taken for chunk in self._in_flight)
+
+    @property
     def n_in_flight(self) -> int:
         """Chunks delivered and not acknowledged."""
         return len(self._in_flight)

@@ -38,8 +38,9 @@ class Lane:
     def __init__(
         self, process: Process, publisher: Publisher, acknowledge: Callable[[Chunk], None], *, end: End, on_delivered: OnDelivered,
         record: Recorder | None = None, gate: Gate | None = None, outage: Outage | None = None, degrade: Degrade | None = None,
-        on_published: OnPublished | None = None,
+        on_published: OnPublished | None = None, has_next: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
+        self._has_next = has_next
         self._on_published = on_published
         self._outage = outage
         self._degrade = degrade
@@ -103,7 +104,8 @@ class Lane:
         """Compute answers, one chunk behind what is being applied."""
         while True:
             chunk, answers = await self._applied.get()
-            await self._let_next_begin()
+            if self._is_applying or self._has_next():
+                await self._let_next_begin()
             try:
                 messages = answers()
             except Exception as error:
@@ -113,7 +115,7 @@ class Lane:
             await asyncio.sleep(0)  # the turn of the publishing and of the confirming task
 
     async def _let_next_begin(self) -> None:
-        """Let the next chunk, if it waits, go to the store first: the store then works while this process answers."""
+        """Let the next chunk, which waits, go to the store first: the store then works while this process answers."""
         n_turns = _TURNS
         while n_turns > 0:
             await asyncio.sleep(0)

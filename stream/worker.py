@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import faust
@@ -244,7 +245,7 @@ class _Worker:
             answering = {
                 "record": pipelines.record, "outage": pipelines.outage, "degrade": pipelines.degrade, "on_published": pipelines.published,
             }  # fmt: skip
-            options = {"gate": pipelines.gate} | (answering if topic == self._topics[0] else {})
+            options = {"gate": pipelines.gate, "has_next": partial(self._has_next, topic)} | (answering if topic == self._topics[0] else {})
             app.agent(channel, name=topic)(self._agent(process, options))
         return app
 
@@ -255,6 +256,9 @@ class _Worker:
             await lane.serve(_chunks(stream))
 
         return serve
+
+    def _has_next(self, topic: str) -> bool:
+        return bool(self._app.consumer.flows[topic].has_new)
 
     def _delivered(self, chunk: Chunk, publish_s: float) -> None:
         if chunk.topic != self._topics[0]:

@@ -191,7 +191,7 @@ def test_what_workers_counted_adds_up_and_a_new_process_continues_nobodys_counte
 def test_answers_of_hours_that_are_closed_are_shown_as_uncounted_though_their_model_is_forgotten(site):
     def hours_then_an_old_one(beat):
         for hour in range(MOST_HOURS + 1):
-            beat.count(scored(1, at_ms=NOW_MS + hour * HOUR_MS))
+            beat.count(scored(256, at_ms=NOW_MS + hour * HOUR_MS))  # enough to be counted at once
         beat.count(scored(4))
 
     async def law(storage, client):

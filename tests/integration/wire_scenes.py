@@ -20,7 +20,7 @@ async def wire_to(
 ) -> AsyncIterator[SingleWire | ClusterWire]:
     """Yield the wire that fits a server, connected."""
     retry = Retry(NoBackoff(), 0)
-    client = Redis.from_url(server.url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry, password=password)
+    client = Redis.from_url(server.url, socket_timeout=timeout_s, socket_connect_timeout=5.0, retry=retry, password=password)
     wire = await open_wire(client, **options)
     yield wire
     await wire.close()

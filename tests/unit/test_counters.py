@@ -1,5 +1,6 @@
 """Counters hold what the profile's definition says, once, in bounded memory, whatever the values and the times."""
 
+import asyncio
 from collections import defaultdict
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.decision import Tier
 from monitoring import counters as limits
 from monitoring.counters import Counters
-from monitoring.packed import HOUR_MS, MINUTE_MS, Counts
+from monitoring.packed import HOUR_MS, MINUTE_MS, Counts, unpack
 from monitoring.profile import Profile, count
+from service.model_counts import ModelCounts
+from stream.scored import Scored
 
 START_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 PALETTE = st.lists(st.floats(width=32), min_size=1, max_size=6).map(
@@ -258,3 +262,29 @@ def test_vectors_in_any_memory_order_are_counted_the_same():
 
     assert all(np.array_equal(other.bins, found[0].bins) for other in found)
     assert found[0].n_alerts == 40
+
+
+class Told:
+    """A place that keeps the hours it is told."""
+
+    def __init__(self):
+        self.hours = {}
+
+    async def put_minutes(self, worker, model, minutes, *, now_ms, gone=()):
+        pass
+
+    async def put_hours(self, worker, model, hours, *, now_ms, gone=()):
+        self.hours.update(hours)
+
+
+@given(chunks(spread_ms=2 * HOUR_MS))
+def test_small_chunks_counted_together_are_counted_as_each_alone(world):
+    table, found = world
+    profile = profile_of(table, [0.0, 0.5, 1.0])
+    model = ModelCounts("w", "fraud@1", profile)
+    for vectors, probabilities, times, outcomes in found:
+        model.count(Scored(vectors, probabilities, times, outcomes, Tier.FULL, "fraud@1"))
+    told = Told()
+    asyncio.run(model.tell(told, START_MS))
+    assert model.n_uncounted == 0
+    assert_same({hour: unpack(packed) for hour, packed in told.hours.items()}, defined(profile, found, HOUR_MS))

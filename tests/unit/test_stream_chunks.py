@@ -64,6 +64,18 @@ def test_records_are_fetched_when_nothing_waits_and_nothing_is_in_flight():
     assert flow.wants_records
 
 
+def test_a_chunk_is_new_until_its_processing_begins():
+    flow = Flow("t", chunk_size=5)
+    assert not flow.has_new
+    flow.put({P0: batch(P0, 0, 10)})
+    assert flow.has_new
+    first, second = flow.next(0.0), flow.next(0.0)
+    first.is_taken = True
+    assert flow.has_new
+    second.is_taken = True
+    assert not flow.has_new
+
+
 def test_an_offset_waits_for_the_chunks_before_it():
     flow = Flow("t", chunk_size=1)
     flow.put({P0: batch(P0, 0, 2)})

@@ -90,6 +90,28 @@ def test_the_next_chunk_goes_to_the_store_before_the_one_that_came_back_is_answe
     run(chunks(2), process, check)
 
 
+def test_a_chunk_behind_which_nothing_waits_is_answered_without_waiting_for_a_next_one():
+    def turns_until_published(has_next):
+        found = []
+
+        async def main():
+            deliveries, over = Deliveries(), asyncio.Event()
+            lane = Lane(
+                echo, deliveries, lambda _: None, end=lambda *_, **__: None, on_delivered=lambda *_: None, has_next=lambda: has_next
+            )
+            serving = asyncio.create_task(lane.serve(stream_of(chunks(1), over)))
+            while not deliveries.futures:
+                await asyncio.sleep(0)
+                found.append(None)
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+        asyncio.run(main())
+        return len(found)
+
+    assert turns_until_published(has_next=False) < turns_until_published(has_next=True)
+
+
 def test_only_what_was_handed_to_the_producer_is_told_as_published():
     told, made = [], []
 
