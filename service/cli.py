@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from domain.errors import WeirError
+from service.standard_streams import write_whole
 
 COMMANDS = Path(__file__).parent / "commands"
 
@@ -36,6 +37,7 @@ def weir(context: click.Context, config: str | None) -> None:
 
 def main() -> None:
     """Run the command line; exit code 0, 1 (a check failed), 2 (could not start), 130 (interrupted) or 141 (the reader has gone)."""
+    write_whole()
     try:
         code = weir(standalone_mode=False)  # click returns the code of `context.exit(code)` here, it does not raise
         sys.exit(code if isinstance(code, int) else 0)
