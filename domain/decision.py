@@ -1,6 +1,7 @@
 """What weir answers: a score for every transaction, an alert for the suspicious ones."""
 
 from enum import StrEnum
+from functools import cache
 from typing import Final, Literal
 
 import msgspec
@@ -36,6 +37,7 @@ class Flag(StrEnum):
 FLAG_BITS: Final = {flag: 1 << place for place, flag in enumerate(Flag)}
 
 
+@cache
 def flag_names(bits: int) -> tuple[str, ...]:
     """Return the flags that `bits` holds, in the order of `Flag`.
 

@@ -10,7 +10,7 @@ from features import layout as at
 from features.index_budget import IndexBudget
 from features.keys import STATE_TTL_S, Keys
 from features.log import Checkpoint
-from features.redis_node import pack_append
+from features.redis_node import pack_append, pack_expire
 from features.redis_wire import Call, Command, Wire
 
 #: Keys per call: a longer call blocks Redis for milliseconds.
@@ -84,7 +84,7 @@ class RedisLog:
         """Return what gives states their time to live that are new, or were seen last on an earlier day."""
         renewed, self._to_renew = self._to_renew, []
         groups = self._groups(renewed)
-        return [Call(renewed[group[0]], tuple(("EXPIRE", renewed[i], STATE_TTL_S) for i in group)) for group in groups]
+        return [Call(renewed[group[0]], tuple(pack_expire(renewed[i], STATE_TTL_S) for i in group)) for group in groups]
 
     async def claim(
         self, keys: Sequence[bytes], entries: Sequence[bytes], window_ms: int, answers: Sequence[tuple[bytes, bytes, bytes]]

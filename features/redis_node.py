@@ -267,6 +267,11 @@ def pack_append(key: bytes, value: bytes) -> Packed:
     return b"*3\r\n$6\r\nAPPEND\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(value), value)
 
 
+def pack_expire(key: bytes, ttl_s: int) -> Packed:
+    """Return `EXPIRE`, packed; see `pack_append`."""
+    return b"*3\r\n$6\r\nEXPIRE\r\n$%d\r\n%b\r\n$%d\r\n%d\r\n" % (len(key), key, len(str(ttl_s)), ttl_s)
+
+
 def first_error(commands: Sequence[Command | Packed], answers: Sequence[Any]) -> ReplyError | None:
     """Return the first error among answers: one in the place of an answer, or inside that of an EXEC a transient one."""
     types = list(map(type, answers))
