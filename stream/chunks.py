@@ -15,10 +15,10 @@ from typing import Final
 
 from stream.records import Record, TopicPartition
 
-#: Fetch again when fewer chunks than this are unacknowledged. Higher, and partitions drop out of the fetch.
-FETCH_BELOW: Final = 1
 #: Most chunks delivered and not acknowledged, also within one large fetch.
 MAX_IN_FLIGHT: Final = 4
+#: A fetch of more chunks than this is a backlog.
+_BACKLOG: Final = 2 * MAX_IN_FLIGHT
 
 
 class Chunk:
@@ -55,6 +55,7 @@ class Flow:
         self._in_flight: dict[Chunk, None] = {}
         self._uncommitted: dict[TopicPartition, deque[Chunk]] = {}
         self._next_offset: dict[TopicPartition, int] = {}
+        self._has_backlog = False
         self._changed = asyncio.Event()
 
     @property
@@ -69,8 +70,17 @@ class Flow:
 
     @property
     def wants_records(self) -> bool:
-        """Whether it is time to fetch: nothing waits and the work is (nearly) done."""
-        return not self._waiting and len(self._in_flight) < FETCH_BELOW
+        """Whether it is time to fetch: the work is done; in a backlog already when it runs low, so that it never stops.
+
+        Without a backlog an earlier fetch would bring a few records, which wait here, while what comes after them waits at the
+        broker: a chunk would be made of what was there when the one before began, not when it ended.
+        """
+        return len(self._waiting) <= MAX_IN_FLIGHT if self._has_backlog else self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._waiting and not self._in_flight
 
     @property
     def has_new(self) -> bool:
@@ -101,6 +111,11 @@ class Flow:
         for tp, records in drained.items():
             self._next_offset[tp] = records[-1].offset + 1
         self._waiting.extend(_chunks(self.topic, drained, self._chunk_size))
+        self._has_backlog = len(self._waiting) > _BACKLOG
+
+    def caught_up(self) -> None:
+        """Note that a fetch found nothing: there is no backlog any more."""
+        self._has_backlog = False
 
     def next(self, now_s: float) -> Chunk | None:
         """Return the next chunk to deliver, now in flight, or None: nothing waits, or too many are in flight."""
@@ -163,6 +178,7 @@ class Flow:
         self._in_flight.clear()
         self._uncommitted.clear()
         self._next_offset.clear()
+        self._has_backlog = False
         self._note_oldest()
         self._changed.set()
 

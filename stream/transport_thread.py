@@ -85,7 +85,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         )
 
     async def fetch(self, partitions: Iterable[TopicPartition], *, is_urgent: bool, timeout_s: float) -> Fetched:
-        """Return what has arrived of `partitions`, waiting at most `timeout_s`; fetches of several topics may overlap.
+        """Return what has arrived of `partitions`, waiting at most `timeout_s` (0: not at all); fetches of several topics may overlap.
 
         Cancelling it may lose drained records until the next seek: cancel only when stopping.
         """
@@ -156,12 +156,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         if not is_urgent:
             client.resume(*wanted)
         records = await client.getmany(*wanted, timeout_ms=0)
-        if not records:
+        if not records and timeout_s:
             records = await client.getmany(*wanted, timeout_ms=int(timeout_s * 1000))
         elif is_urgent and sum(map(len, records.values())) < _ENOUGH_RECORDS:
             records = await self._refresh(client, wanted, records)
         # No await from here on: the pause must come before aiokafka's next fetch, the epoch must be that of the drain.
-        if records and not is_urgent:
+        if (records or not timeout_s) and not is_urgent:
             client.pause(*(tp for tp in wanted if tp in client.assignment()))
         return Fetched(records, self.epoch)
 

@@ -1,5 +1,6 @@
 """The bookkeeping between fetch and commit: order, limits, and offsets that only a successful commit moves."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ def test_every_record_is_delivered_once_in_the_order_of_its_partition_in_chunks_
 
 def test_at_most_four_chunks_are_in_flight_also_within_one_fetch():
     flow = Flow("t", chunk_size=1)
-    flow.put({P0: batch(P0, 0, 9)})
+    flow.put({P0: batch(P0, 0, 7)})
     taken = [flow.next(0.0) for _ in range(MAX_IN_FLIGHT)]
 
     assert flow.next(0.0) is None
@@ -61,6 +62,32 @@ def test_records_are_fetched_when_nothing_waits_and_nothing_is_in_flight():
     chunk = flow.next(0.0)
     assert not flow.wants_records
     flow.acknowledge(chunk)
+    assert flow.wants_records
+
+
+def test_a_backlog_is_fetched_before_it_runs_out_until_nothing_comes():
+    flow = Flow("t", chunk_size=5)
+    flow.put({P0: batch(P0, 0, 100)})
+    taken = []
+    while not flow.wants_records:
+        taken.append(flow.next(0.0))
+        flow.acknowledge(taken[-1])
+    assert len(taken) == 20 - MAX_IN_FLIGHT
+    assert not flow.is_idle
+    flow.put({P0: batch(P0, 100, 30)})
+    assert flow.wants_records is False
+    offsets = [record.offset for chunk in [*taken, *drain(flow)] for record in chunk.records]
+    assert offsets == list(range(130))
+
+
+@pytest.mark.parametrize("ends", ["caught_up", "void"])
+def test_a_backlog_ends_when_a_fetch_finds_nothing_or_all_comes_again(ends):
+    flow = Flow("t", chunk_size=5)
+    flow.put({P0: batch(P0, 0, 50)})
+    getattr(flow, ends)()
+    while chunk := flow.next(0.0):
+        assert not flow.wants_records
+        flow.acknowledge(chunk)
     assert flow.wants_records
 
 
