@@ -26,6 +26,7 @@ from domain.errors import StaleTopic, Unavailable
 from stream.backoff import retrying
 from stream.chunks import Chunk, Flow
 from stream.ending import End, ExitCode
+from stream.event_loop import new_event_loop
 from stream.records import BeforeCommit, Committed, OnAssigned, OnCommitted, Record, TopicPartition
 from stream.topic_identity import TopicIdentity
 from stream.transport_thread import ChunkThread, ConsumerSettings, Health
@@ -75,7 +76,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust has no type
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> ChunkThread:
-        return ChunkThread(self, loop=self.loop, beacon=self.beacon, settings=self.settings.consumer)
+        return ChunkThread(self, loop=self.loop, thread_loop=new_event_loop(), beacon=self.beacon, settings=self.settings.consumer)
 
     def acknowledge(self, chunk: Chunk) -> None:
         """Mark `chunk` as answered: the broker has confirmed every message that answers its records."""

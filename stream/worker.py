@@ -20,6 +20,7 @@ from stream import transport_recovery
 from stream.chunks import Chunk
 from stream.connection import KafkaConnection
 from stream.ending import End, ExitCode, end_process
+from stream.event_loop import new_event_loop
 from stream.gate import Gate
 from stream.health import HealthServer, State
 from stream.lane import Lane
@@ -119,7 +120,7 @@ def run(settings: WorkerSettings, build: Build, metrics: Metrics, *, end: End = 
     check_private_names()
     check_start(settings.connection, TOPICS)
     transport_recovery.repair()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner, tempfile.TemporaryDirectory(prefix="weir-") as directory:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner, tempfile.TemporaryDirectory(prefix="weir-") as directory:
         return runner.run(_Worker(settings, metrics, end, directory).run(build))
 
 
@@ -359,12 +360,3 @@ def _settle_memory() -> None:
 async def _chunks(stream: Any) -> AsyncIterator[Chunk]:
     async for event in stream.noack().events():
         yield event.value
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not on Windows
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

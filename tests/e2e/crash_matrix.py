@@ -272,6 +272,11 @@ class Driver:
             pass  # then it lapses by itself
 
     def _leave(self) -> None:
+        """Let all that run drain and leave; one that still loads would be ended by the signal before it can say so."""
+        until(
+            lambda: all(worker.is_ready or worker.process.poll() is not None for worker in self._workers),
+            "not ready to leave: " + self.installation.logs(),
+        )
         for worker in self._workers:
             worker.process.send_signal(signal.SIGTERM)
         for worker in self._workers:
