@@ -87,7 +87,6 @@ class Heartbeat:
                 self._begin(model_of(scorer), scorer)
         while len(self._counts) > _MOST_MODELS:
             model, counts = self._counts.popitem(last=False)
-            self._n_uncounted += counts.n_uncounted
             self._forgotten.add(model)
             self._left.append(counts)
         self._lineup = lineup
@@ -141,12 +140,15 @@ class Heartbeat:
             Unavailable: Redis does not answer; the next beat tells it.
         """
         at_ms, event_ms = now_ms(), self._event_ms  # as of now: the counters told below hold everything up to it
-        self._metrics.set_uncounted(self._n_uncounted + sum(counts.n_uncounted for counts in list(self._counts.values())))
+        all_counts = [*self._counts.values(), *self._left]
+        for counts in all_counts:
+            counts.count_waiting()
+        self._metrics.set_uncounted(self._n_uncounted + sum(counts.n_uncounted for counts in all_counts))
         for counts in list(self._counts.values()):
             await counts.tell(self._storage, at_ms)
         while self._left:
             await self._left[0].tell(self._storage, at_ms)
-            self._left.pop(0)
+            self._n_uncounted += self._left.pop(0).n_uncounted
         await self._storage.put_state(self._state(at_ms, event_ms))
 
     async def close(self) -> None:

@@ -49,12 +49,21 @@ class ModelCounts:
         self._waiting.append(scored)
         self._n_waiting += len(scored.outcomes)
         if self._n_waiting >= _COUNTED_AT_ONCE:
-            self._count_waiting()
+            self.count_waiting()
+
+    def count_waiting(self) -> None:
+        """Count what waits for more."""
+        waiting, self._waiting, self._n_waiting = self._waiting, [], 0
+        if len(waiting) == 1:
+            vectors, probabilities, time_ms, outcomes = waiting[0][:4]
+            self._counters.count(vectors, probabilities, time_ms, outcomes)
+        elif waiting:
+            vectors, probabilities, time_ms = (np.concatenate(column) for column in zip(*(each[:3] for each in waiting), strict=True))
+            self._counters.count(vectors, probabilities, time_ms, [outcome for each in waiting for outcome in each.outcomes])
 
     @property
     def n_uncounted(self) -> int:
-        """Return the number of answers of hours that were closed already."""
-        self._count_waiting()
+        """Return the number of answers of hours that were closed already, of those counted so far; callable from any thread."""
         return self._counters.n_uncounted
 
     async def tell(self, storage: FleetStorage, at_ms: int) -> None:
@@ -74,17 +83,8 @@ class ModelCounts:
             self._hours.clear()
             self._gone_hours.clear()
 
-    def _count_waiting(self) -> None:
-        waiting, self._waiting, self._n_waiting = self._waiting, [], 0
-        if len(waiting) == 1:
-            vectors, probabilities, time_ms, outcomes = waiting[0][:4]
-            self._counters.count(vectors, probabilities, time_ms, outcomes)
-        elif waiting:
-            vectors, probabilities, time_ms = (np.concatenate(column) for column in zip(*(each[:3] for each in waiting), strict=True))
-            self._counters.count(vectors, probabilities, time_ms, [outcome for each in waiting for outcome in each.outcomes])
-
     async def _take(self) -> None:
-        self._count_waiting()
+        self.count_waiting()
         changes = self._counters.take()
         for gone, waiting, place in (
             (changes.gone_minutes, self._minutes, self._gone_minutes), (changes.gone_hours, self._hours, self._gone_hours),

@@ -4,7 +4,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from domain.decision import Tier
 from domain.transaction import Transaction
@@ -23,17 +22,10 @@ _N = 100
 
 def warm_up(settings: Settings, rates: Rates, scorer: "Scorer") -> None:
     """Observe, score and explain made-up transactions in memory; nothing is kept or published."""
-    vectors = observe_made_up(settings, rates)
-    scorer.decide(scorer.score(vectors), Tier.FULL)
-    scorer.reasons(vectors[:1], budget_ms=1000.0)
+    asyncio.run(_warm_up(settings, rates, scorer))
 
 
-def observe_made_up(settings: Settings, rates: Rates) -> NDArray[np.float32]:
-    """Return the vectors of made-up transactions, (n, n_features), observed in memory: all of the kernel is compiled then."""
-    return asyncio.run(_observe(settings, rates))
-
-
-async def _observe(settings: Settings, rates: Rates) -> NDArray[np.float32]:
+async def _warm_up(settings: Settings, rates: Rates, scorer: "Scorer") -> None:
     store = FeatureStore(MemoryLog(), keys_of(settings), settings.features.definition(), rates)
     made_up = [
         Transaction(
@@ -48,5 +40,7 @@ async def _observe(settings: Settings, rates: Rates) -> NDArray[np.float32]:
         batch = batch_of(made_up, source, np.array(times, np.int64), rates)
         observed = await store.observe(batch, [t.transaction_id for t in made_up], times)
     await store.credit(["t1"], [3 << 48], [times[1] + 1], [True])
+    probabilities = scorer.score(observed.vectors)
+    scorer.decide(probabilities, Tier.FULL)
+    scorer.reasons(observed.vectors[:1], budget_ms=1000.0)
     await store.close()
-    return observed.vectors
