@@ -83,7 +83,7 @@ class RedisLog:
         await self._wire.run(calls)
 
     def _renewals(self) -> list[Call]:
-        """Return what gives states their time to live that are new, or were seen last on an earlier day."""
+        """Return what gives states their time to live that are new, or were seen last in an earlier week."""
         renewed, self._to_renew = self._to_renew, []
         groups = self._groups(renewed)
         return [Call(renewed[group[0]], tuple(pack_expire(renewed[i], STATE_TTL_S) for i in group)) for group in groups]

@@ -156,9 +156,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         if not is_urgent:
             client.resume(*wanted)
         records = await client.getmany(*wanted, timeout_ms=0)
-        if not records and timeout_s:
+        if timeout_s and not records:
             records = await client.getmany(*wanted, timeout_ms=int(timeout_s * 1000))
-        elif is_urgent and sum(map(len, records.values())) < _ENOUGH_RECORDS:
+        elif timeout_s and is_urgent and sum(map(len, records.values())) < _ENOUGH_RECORDS:
             records = await self._refresh(client, wanted, records)
         # No await from here on: the pause must come before aiokafka's next fetch, the epoch must be that of the drain.
         if (records or not timeout_s) and not is_urgent:
