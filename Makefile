@@ -86,7 +86,8 @@ tracking: setup $(VENV)/.installed-tracking ## runs read back by a real TensorBo
 
 stores: setup $(VENV)/.installed-stores ## the registry in a store, over a real S3 protocol on this machine, its server and client installed beside (95 MB); nightly
 	PYTHONPATH=$(VENV)/stores $(BIN)/pytest -q tests/extras/test_registry_s3.py tests/unit/test_models_registry.py \
-	  tests/unit/test_models_registry_trials.py tests/unit/test_models_registry_collection.py tests/unit/test_models_store.py
+	  tests/unit/test_models_registry_trials.py tests/unit/test_models_registry_collection.py tests/unit/test_models_store.py tests/unit/test_models_store_history.py \
+	  tests/unit/test_models_store_bundles.py
 
 crash-matrix: setup ## workers killed 200 times over 200,000 transactions, then the sums; ARGS="--kills 40 --transactions 40000"
 	@exec $(BIN)/python -m tests.e2e.crash_matrix $(ARGS)

@@ -12,6 +12,7 @@ from models.registry import Registry
 from models.store import Store
 from service.cli import weir
 from tests.unit.models_synthetic import trained
+from tests.unit.registry_places import place_of
 
 KEY = b"a key"
 HOUR_MS = 3_600_000
@@ -54,3 +55,10 @@ class Installation:
     def run(self, *arguments: str, **environment: str) -> Result:
         """Run `weir ...`; a refusal is the result's exception."""
         return CliRunner().invoke(weir, list(arguments), env=self.environment | environment)
+
+
+def elsewhere(folder: Path) -> Registry:
+    """The same registry as another machine has it: nothing is known or fetched yet."""
+    store = place_of("exclusive", folder)
+    store.cache = folder / "another cache"
+    return Registry(store)
