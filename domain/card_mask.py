@@ -9,17 +9,19 @@ from domain.card_number import has_card_number, is_card_number
 _DIGIT_RUN: Final = re.compile(r"(?:[0-9]|\\u003[0-9])(?:(?:[ \0-]|\\u002[0dD])*(?:[0-9]|\\u003[0-9])){12,}")
 _ESCAPED: Final = re.compile(r"\\u00([23][0-9dD])")
 #: A time in milliseconds has 13 digits, and every tenth number of 13 digits passes the Luhn check.
-_TIME: Final = re.compile(r'_ms["\']?\s*[:=]?\s*$')
+_TIME: Final = re.compile(r'(?:_ms["\']?\s*[:=]?\s*|:[0-9]+@)$')
 _LONGEST_GROUPED: Final = 64
 
 
 def mask_card_numbers(text: str) -> str:
     r"""Return `text` with every card number replaced by stars but for its last four digits; a longer run of digits that holds one entirely.
 
-    Thirteen digits that begin with 1 and follow a name ending in `_ms` are a time and stay.
+    Thirteen digits that begin with 1 and follow a name ending in `_ms`, or a record's place (`topic:partition:offset@`), are a time and stay.
 
     >>> mask_card_numbers('{"card_id": "4111 1111 1111 1111", "event_time_ms": 1767225601007}')
     '{"card_id": "************1111", "event_time_ms": 1767225601007}'
+    >>> mask_card_numbers("transactions.dead.v1:0:0@1795322332275")
+    'transactions.dead.v1:0:0@1795322332275'
     >>> mask_card_numbers(r'{"card_id": "\u0034111111111111111"}')
     '{"card_id": "************1111"}'
     """
