@@ -16,7 +16,7 @@ _LONGEST_GROUPED: Final = 64
 def mask_card_numbers(text: str) -> str:
     r"""Return `text` with every card number replaced by stars but for its last four digits; a longer run of digits that holds one entirely.
 
-    Thirteen digits that begin with 1 and follow a name ending in `_ms`, or a record's place (`topic:partition:offset@`), are a time and stay.
+    Thirteen digits that begin with 1 and follow a name ending in `_ms`, or the `:offset@` of a record's place, are a time and stay.
 
     >>> mask_card_numbers('{"card_id": "4111 1111 1111 1111", "event_time_ms": 1767225601007}')
     '{"card_id": "************1111", "event_time_ms": 1767225601007}'
